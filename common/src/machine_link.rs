@@ -1,0 +1,153 @@
+//! What a machine's daemon and the coordinator say to each other, as the inside of both programs sees it. The wire
+//! form lives in m2t-proto.
+//!
+//! The link is level-triggered: each [`Assignment`] is the machine's whole current assignment with its generation, and
+//! the daemon reconciles to it. A lost, repeated or late message needs no special case.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DeviceIndex, Generation, MachineName};
+use crate::manifest::CheckpointName;
+use crate::placement::Placement;
+use crate::recipe::Recipe;
+use crate::report::{News, Rendezvous};
+
+/// From a daemon to the coordinator.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromMachine {
+    /// First message on a stream.
+    Hello(Hello),
+    /// The machine looked at what [`Welcome`] named and can train.
+    Ready(DataFacts),
+    /// The machine cannot train this run, and why; it waits to be dismissed.
+    Unable {
+        /// In a sentence.
+        reason: String,
+    },
+    /// A sign of life; sent when nothing else was for a third of the heartbeat timeout.
+    Heartbeat,
+    /// News of one of its devices.
+    Device {
+        /// The generation the trainer belongs to; older ones are dropped.
+        generation: Generation,
+        /// Which device.
+        device: DeviceIndex,
+        /// What happened.
+        news: News,
+    },
+    /// The machine was asked to stop (SIGTERM): it wants to leave at the next step boundary.
+    Leaving,
+}
+
+/// A daemon introduces its machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The machine's name.
+    pub machine: MachineName,
+    /// The daemon's version; another than the coordinator's is refused.
+    pub version: String,
+    /// A number this daemon process drew at its start: tells a reconnection from a second daemon of the same name.
+    pub instance: u64,
+    /// What it can train on: "cpu" or "cuda", one entry a device.
+    pub devices: Vec<DeviceFacts>,
+    /// The address at which the other machines reach this one.
+    pub address: IpAddr,
+}
+
+/// One device as its daemon describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceFacts {
+    /// Its number on the machine.
+    pub index: DeviceIndex,
+    /// "cpu" or a GPU's name.
+    pub kind: String,
+}
+
+/// What a machine found at `--data`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// N, the number of images.
+    pub n_samples: u64,
+    /// BLAKE3 over sorted relative paths, sizes and classes.
+    pub fingerprint: String,
+}
+
+/// From the coordinator to a daemon.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToMachine {
+    /// The machine takes part in this run.
+    Welcome(Box<Welcome>),
+    /// The machine's whole assignment from now on.
+    Assign(Assignment),
+    /// The machine cannot take part; the daemon says so and exits.
+    Refuse {
+        /// In a sentence.
+        reason: String,
+    },
+    /// The run is over; the daemon exits.
+    Dismiss(Outcome),
+}
+
+/// What a machine must know to look whether it can train.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Welcome {
+    /// The whole recipe.
+    pub recipe: Recipe,
+    /// The data folder on every machine; a daemon's own `--data` wins.
+    pub data: PathBuf,
+    /// The output folder, visible to every machine.
+    pub output: PathBuf,
+    /// Content of the file `.probe` the coordinator wrote in the output folder: who reads it sees the same folder.
+    pub probe: String,
+    /// Silence after which the coordinator counts a machine as lost.
+    pub heartbeat_timeout: Duration,
+}
+
+/// A machine's whole assignment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// Of which generation. A daemon refuses one older than it has seen.
+    pub generation: Generation,
+    /// What to do in it.
+    pub work: Work,
+}
+
+/// What a machine is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// Run no trainer: the group is not complete, or this machine is a spare.
+    Idle,
+    /// Run the trainers of the machine's devices in this group.
+    Train(Group),
+}
+
+/// A generation's group of devices, as each member must know it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Which device hosts which ranks.
+    pub placement: Placement,
+    /// N of the data set that the run is bound to.
+    pub n_samples: u64,
+    /// The checkpoint to start from; none: from the recipe's initialisation.
+    pub start_from: Option<CheckpointName>,
+    /// Where to meet, once the first device has made it.
+    pub rendezvous: Option<Rendezvous>,
+    /// Stop together at the next step boundary, with a checkpoint.
+    pub drain: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// Stopped by hand; the same commands continue it.
+    Stopped,
+    /// It cannot go on.
+    Failed,
+}

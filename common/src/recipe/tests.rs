@@ -1,0 +1,132 @@
+use super::written::Source;
+use super::*;
+use crate::ids::Step;
+
+fn meant(toml: &str, sets: &[&str]) -> Result<Recipe, RecipeError> {
+    let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
+    resolve(Source::Experiment { name: "test", toml }, &sets, None)
+}
+
+#[test]
+fn every_preset_resolves_and_differs_from_the_others() {
+    let names = presets::names();
+    assert_eq!(names.len(), 12);
+    let digests: std::collections::BTreeSet<String> = names
+        .iter()
+        .map(|name| resolve(Source::Preset(name), &[], None).unwrap().digest().0)
+        .collect();
+    assert_eq!(digests.len(), 12);
+}
+
+#[test]
+fn layers_lie_in_order() {
+    let toml = "base = \"32x_v100_100e\"\nepochs = 5\nwarmup_epochs = 1\n[augment]\nhue = 0.05\n";
+    let recipe = meant(toml, &["augment.hue=0.2", "optimizer=sgd", "lr256 = 0.1"]).unwrap();
+    assert_eq!(recipe.training.world, 32);
+    assert_eq!(recipe.training.length, Length::Epochs(5));
+    assert_eq!((recipe.augment.hue, recipe.augment.contrast), (0.2, 0.4));
+    assert_eq!(
+        (recipe.training.optimizer, recipe.training.lr256),
+        (OptimizerKind::Sgd, 0.1)
+    );
+}
+
+#[test]
+fn steps_take_the_place_of_epochs_and_back() {
+    assert_eq!(
+        meant("steps = 40", &[]).unwrap().training.length,
+        Length::Steps(40)
+    );
+    assert_eq!(
+        meant("steps = 40", &["epochs=2"]).unwrap().training.length,
+        Length::Epochs(2)
+    );
+    assert!(meant("steps = 40\nepochs = 2", &[]).is_err());
+}
+
+#[test]
+fn the_world_of_the_command_line_wins_and_the_batch_stays_global() {
+    let recipe = resolve(Source::Preset("8x_v100_100e"), &[], Some(32)).unwrap();
+    assert_eq!((recipe.training.world, recipe.training.batch_per_rank), (32, 32));
+}
+
+#[test]
+fn refusals_say_what_where_and_what_to_do() {
+    for (toml, set, words) in [
+        ("btach = 3", "seed=1", &["btach", "unknown field"][..]),
+        ("base = \"8x_v100\"", "seed=1", &["8x_v100", "8x_v100_100e"]),
+        ("base = 3", "seed=1", &["base"]),
+        ("this is no toml", "seed=1", &["test", "TOML"]),
+        ("", "seed", &["seed", "key=value"]),
+        ("", "=3", &["key=value"]),
+        ("", "batch=1001", &["batch = 1001", "world = 8", "1000"]),
+        ("", "batch=8", &["batch = 8", "BatchNorm", "16"]),
+        ("", "lr256=nan", &["lr256 = NaN", "between"]),
+        ("", "augment.hue=0.7", &["augment.hue = 0.7", "0.5"]),
+        ("", "augment.crop_area=[0.5, 0.2]", &["augment.crop_area", "0.2"]),
+        ("", "run.heartbeat_timeout=3", &["expected a string"]),
+        ("", "run.heartbeat_timeout=3 parsecs", &["3 parsecs", "10s"]),
+        ("", "epochs=0", &["epochs = 0"]),
+        ("", "arch=resnet19", &["resnet19", "resnet18"]),
+        ("", "milestones=[5, 3]", &["milestones", "ascend"]),
+    ] {
+        let error = meant(toml, &[set]).expect_err(set).to_string();
+        for word in words {
+            assert!(
+                error.contains(word),
+                "{toml:?} {set:?}: {error:?} does not say {word:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_digest_covers_mathematics_and_not_operation() {
+    let plain = meant("", &[]).unwrap();
+    assert_eq!(
+        plain.digest(),
+        meant("", &["run.checkpoint_every=7"]).unwrap().digest()
+    );
+    let other = meant("", &["augment.hue=0.05", "seed=3"]).unwrap();
+    assert_ne!(plain.digest(), other.digest());
+    let keys: Vec<String> = plain
+        .differences(&other)
+        .into_iter()
+        .map(|(key, _, _)| key)
+        .collect();
+    assert_eq!(keys, ["augment.hue", "training.seed"]);
+}
+
+#[test]
+fn a_recipe_survives_json_with_every_bit() {
+    let recipe = meant("", &["lr256=0.1234567890123456", "run.heartbeat_timeout=250ms"]).unwrap();
+    let json = serde_json::to_string(&recipe).unwrap();
+    assert_eq!(serde_json::from_str::<Recipe>(&json).unwrap(), recipe);
+}
+
+#[test]
+fn a_plan_follows_from_recipe_and_data() {
+    let recipe = meant("base = \"8x_v100_100e\"", &[]).unwrap();
+    let plan = recipe.plan(1_281_167).unwrap();
+    assert_eq!(
+        (plan.shards.steps_per_epoch(), plan.schedule.total_steps),
+        (1251, 125_100)
+    );
+    assert_eq!(
+        (plan.schedule.warmup_steps, plan.schedule.peak_learning_rate),
+        (12_510, 0.2)
+    );
+    assert_eq!(plan.shards.epoch(Step(1251)), 1);
+    assert_eq!(
+        recipe.plan(1_000),
+        Err(PlanError::NoFullBatch {
+            n_samples: 1_000,
+            batch: 1_024
+        })
+    );
+    let long = meant("steps = 3", &[]).unwrap();
+    assert!(matches!(
+        long.plan(1_281_167),
+        Err(PlanError::WarmupTooLong { .. })
+    ));
+}

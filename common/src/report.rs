@@ -1,0 +1,86 @@
+//! What a device says of its training: the step it committed, the checkpoint it wrote.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Step;
+use crate::manifest::CheckpointName;
+
+/// What one device says of one committed step. Loss and norm are sums over all ranks, so all devices say the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// The state's step after the commit.
+    pub step: Step,
+    /// Mean loss over all images of the step.
+    pub loss: f64,
+    /// Mean loss of each rank, in order of the ranks.
+    pub loss_by_rank: Vec<f64>,
+    /// L2 norm of the averaged gradient.
+    pub gradient_norm: f64,
+    /// From the end of the step before to the end of this one.
+    pub duration: Duration,
+    /// Of that, how long the device waited for data.
+    pub data_wait: Duration,
+    /// Files this device could not read in this step and replaced.
+    pub replaced: u32,
+}
+
+/// A checkpoint that is complete and verified on the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointReport {
+    /// Its folder below `checkpoints/`.
+    pub name: CheckpointName,
+    /// The step of its state.
+    pub step: Step,
+    /// Digest of the whole state.
+    pub state_digest: String,
+}
+
+/// News of one device in one generation; the daemon hands them on as they come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "news", rename_all = "snake_case")]
+pub enum News {
+    /// The first device of the group made the meeting point of this generation.
+    Rendezvous {
+        /// What the others need to meet it.
+        rendezvous: Rendezvous,
+    },
+    /// The state is loaded, the group stands: the next step can begin.
+    Ready {
+        /// The state's step.
+        step: Step,
+    },
+    /// A step is committed.
+    Stepped(StepReport),
+    /// A checkpoint is written (first device only).
+    Checkpointed(CheckpointReport),
+    /// The device drained: all devices stopped after this step, which is checkpointed.
+    Stopped {
+        /// The step all devices stopped at.
+        step: Step,
+    },
+    /// The last step of the run is committed and checkpointed.
+    Finished {
+        /// The last step.
+        step: Step,
+        /// Digest of the final state.
+        state_digest: String,
+    },
+    /// The trainer cannot go on in this generation, or is gone.
+    Failed {
+        /// Why, in a sentence.
+        reason: String,
+    },
+}
+
+/// The meeting point of a generation: `host:port` for Gloo, the 128-byte unique id for NCCL. Opaque to all but trainers.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Rendezvous(pub Vec<u8>);
+
+impl std::fmt::Debug for Rendezvous {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Rendezvous({:?})", String::from_utf8_lossy(&self.0))
+    }
+}

@@ -1,0 +1,132 @@
+//! The status of a run as plain, owned data: what `m2t status`, its stream and later the page show.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DeviceIndex, Generation, MachineName, Rank, Step, Timestamp};
+use crate::report::CheckpointReport;
+
+/// Everything there is to see of a run at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The experiment's name.
+    pub experiment: String,
+    /// When this was taken.
+    pub at: Timestamp,
+    /// Where the run stands.
+    pub phase: PhaseName,
+    /// Why it stands there, and what it waits for: "6 of 8 devices; waiting for 2".
+    pub reason: String,
+    /// The current generation; 0 before the first.
+    pub generation: Generation,
+    /// Ranks.
+    pub world: u32,
+    /// Images of a rank in a step.
+    pub batch_per_rank: u32,
+    /// The fewest devices the run goes on with.
+    pub min_devices: u32,
+    /// Machines by name.
+    pub machines: Vec<MachineStatus>,
+    /// How far it is; none before the data set is known.
+    pub progress: Option<Progress>,
+    /// The newest complete checkpoint.
+    pub checkpoint: Option<CheckpointReport>,
+    /// The newest events, oldest first.
+    pub events: Vec<Event>,
+}
+
+/// The phases of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PhaseName {
+    /// Waiting for devices.
+    Gathering,
+    /// A placement stands; trainers start and meet.
+    Forming,
+    /// Steps are being committed.
+    Training,
+    /// All devices stop at the next step boundary.
+    Draining,
+    /// All steps are done.
+    Finished,
+    /// Stopped by hand.
+    Stopped,
+    /// Cannot go on.
+    Failed,
+}
+
+/// One machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MachineStatus {
+    /// Its name.
+    pub name: MachineName,
+    /// The address it gave.
+    pub address: String,
+    /// What it is at: "training", "spare", "checking data", "connection lost; waited for until …".
+    pub state: String,
+    /// Since its last sign of life.
+    pub silent_for: Duration,
+    /// Its devices.
+    pub devices: Vec<DeviceStatus>,
+}
+
+/// One device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// Its number on the machine.
+    pub index: DeviceIndex,
+    /// "cpu" or a GPU's name.
+    pub kind: String,
+    /// The ranks it hosts in this generation.
+    pub ranks: Vec<Rank>,
+    /// The positions of each global batch it computes, `[from, to)`.
+    pub shard: Range<u64>,
+    /// The last step it reported.
+    pub step: Step,
+    /// Share of its last steps spent waiting for data, 0 to 1.
+    pub data_wait: f64,
+}
+
+/// How far a run is. Rates are those of the next step; loss and speeds are of the last committed steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Committed steps.
+    pub step: Step,
+    /// T.
+    pub total_steps: u64,
+    /// The epoch in which the next step lies, from 0.
+    pub epoch: u64,
+    /// Steps of the epoch already done.
+    pub step_in_epoch: u64,
+    /// ⌊N / B⌋.
+    pub steps_per_epoch: u64,
+    /// Mean loss of the last committed step; none before the first.
+    pub loss: Option<f64>,
+    /// lr(i).
+    pub learning_rate: f64,
+    /// m(i).
+    pub parameter_momentum: f64,
+    /// α(i).
+    pub statistics_momentum: f64,
+    /// Over all ranks.
+    pub images_per_second: f64,
+    /// Share of the step spent waiting for data, 0 to 1, the worst device's.
+    pub data_wait: f64,
+    /// Until the last step, at the present speed; none before it is known.
+    pub remaining: Option<Duration>,
+    /// Files replaced because they could not be read, since the coordinator started.
+    pub replaced: u64,
+}
+
+/// Something that happened, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Timestamp,
+    /// A stable name of its kind, such as `generation_formed`.
+    pub kind: String,
+    /// In a sentence.
+    pub text: String,
+}

@@ -1,0 +1,1 @@
+//! Architecture, scenarios and clusters of real processes.

@@ -1,0 +1,1 @@
+//! Index, decode, augment, loader.

@@ -1,0 +1,1 @@
+//! The daemon of a machine, and m2t, the operator tool.

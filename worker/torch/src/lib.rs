@@ -1,0 +1,1 @@
+//! The only C++ and the only unsafe around libtorch and its collectives.
