@@ -2,6 +2,7 @@
 //! stream that ended delivers nothing more, as with the real shell.
 
 use m2t_common::machine_link::{FromMachine, ToMachine};
+use m2t_common::report::News;
 use m2t_coordinator_core::StreamId;
 
 /// Something under way.
@@ -34,14 +35,21 @@ impl Packet {
         )
     }
 
-    /// The handshake is not lost on a stream that lives: it is said once, and waited for. Everything after it is said
-    /// again or made up for by a deadline.
+    /// What is not lost on a stream that lives: the handshake, which is said once and waited for, and a failure, which
+    /// has no deadline of its own in Training. (A real stream loses only by ending, and then all is said again.)
+    /// Everything else is made up for by a later message or a deadline.
     fn is_fixed(&self) -> bool {
-        self.is_edge()
-            || matches!(
-                self,
-                Self::Up(_, FromMachine::Ready(_)) | Self::Down(_, ToMachine::Welcome(_))
-            )
+        let failed = |message: &FromMachine| match message {
+            FromMachine::Device { news, .. } => matches!(news, News::Failed { .. }),
+            _ => false,
+        };
+        match self {
+            Self::Up(_, message) => {
+                self.is_edge() || matches!(message, FromMachine::Ready(_)) || failed(message)
+            }
+            Self::Down(_, message) => matches!(message, ToMachine::Welcome(_)),
+            Self::UpEnded(_) | Self::DownEnded(_) => true,
+        }
     }
 }
 

@@ -156,7 +156,7 @@ impl World {
     /// Everything works from now on, and people start what is down: the run must finish.
     pub(crate) fn heal_and_finish(&mut self) {
         self.fuse = None;
-        for _ in 0..4_000 {
+        for _ in 0..1_000 {
             match self.ended {
                 Some(Outcome::Finished) => return self.check_finished(),
                 Some(Outcome::Stopped | Outcome::Failed) => self.restart(),
@@ -182,19 +182,26 @@ impl World {
             self.verify();
         }
         idle &= self.network.is_empty();
-        while let Some(packet) = self.network.take_first() {
-            self.deliver(packet);
-        }
+        self.deliver_all();
         if idle {
             self.now += 500;
             for machine in 0..self.machines.len() {
                 self.say(machine, vec![FromMachine::Heartbeat]);
             }
-            while let Some(packet) = self.network.take_first() {
-                self.deliver(packet);
-            }
+            self.deliver_all();
             self.input(Input::Tick);
         }
+    }
+
+    /// Everything arrives in order, answers too. They must come to an end: nobody may answer answers for ever.
+    fn deliver_all(&mut self) {
+        for _ in 0..10_000 {
+            let Some(packet) = self.network.take_first() else {
+                return;
+            };
+            self.deliver(packet);
+        }
+        panic!("messages beget messages: {:?}", self.network);
     }
 
     fn check_finished(&self) {
