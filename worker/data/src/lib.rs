@@ -6,6 +6,7 @@
 pub mod augment;
 pub mod decode;
 pub mod index;
+pub mod loader;
 
 #[cfg(test)]
 mod fixtures;
@@ -13,3 +14,4 @@ mod fixtures;
 pub use augment::{Canvas, ViewKey, ViewParameters};
 pub use decode::{DecodeError, Image, decode};
 pub use index::{Index, IndexError};
+pub use loader::{Batch, LoadError, Loader, LoaderSettings};

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use m2t_common::recipe::Recipe;
 use serde::Deserialize;
 
 use super::*;
