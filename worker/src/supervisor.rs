@@ -31,7 +31,6 @@ use m2t_common::machine_link::{Assignment, DataFacts, FromMachine, Hello, ToMach
 use m2t_common::{DeviceIndex, Generation, Timestamp};
 
 pub use contract::{Effect, Identity, Input, Place, TrainerEvent, TrainerKey};
-pub use course::LEAVE_WITHIN;
 pub use notice::Notice;
 use seat::Seat;
 

@@ -163,16 +163,25 @@ impl Cluster {
         self.daemons.insert(name.to_owned(), daemon);
     }
 
-    /// A daemon that the cluster does not keep.
+    /// No longer counts a daemon among those whose end is waited for.
+    pub fn forget_daemon(&mut self, name: &str) {
+        self.daemons.remove(name);
+    }
+
+    /// A daemon that the cluster does not keep; a name or trainer in `more` wins.
     pub fn daemon_process(&self, name: &str, devices: &str, more: &[&str]) -> Process {
         let address = self.address.expect("the test started a coordinator").to_string();
         let mut command = Command::new(Binaries::get().path("m2t-worker"));
         command
-            .args(["--coordinator", &address, "--name", name, "--devices", devices])
-            .arg("--trainer")
-            .arg(&self.settings.trainer)
-            .args(more)
-            .env(crate::fake::CONTROL_VARIABLE, self.control.folder());
+            .args(["--coordinator", &address, "--devices", devices])
+            .args(more);
+        if !more.contains(&"--name") {
+            command.args(["--name", name]);
+        }
+        if !more.contains(&"--trainer") {
+            command.arg("--trainer").arg(&self.settings.trainer);
+        }
+        command.env(crate::fake::CONTROL_VARIABLE, self.control.folder());
         Process::start(&format!("daemon {name}"), &mut command)
     }
 

@@ -1,5 +1,6 @@
 //! `m2t-worker`, the daemon of a machine: reads its options, runs the daemon, says how it ended.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
     let ending = run(options).unwrap_or_else(|error| Ending::Refused {

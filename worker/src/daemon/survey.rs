@@ -21,6 +21,8 @@ pub(super) enum SurveyError {
     },
     #[error("the output folder {} here is not the coordinator's; mount the coordinator's at that path on every machine", .0.display())]
     OutputOther(PathBuf),
+    #[error("neither the coordinator nor this daemon was told where the data is; give --data to one of them")]
+    NoData,
     #[error(transparent)]
     Data(IndexError),
 }
@@ -28,6 +30,9 @@ pub(super) enum SurveyError {
 /// What the data folder holds, if the output folder is the coordinator's.
 pub(super) fn survey(place: &Place) -> Result<DataFacts, SurveyError> {
     check_probe(&place.output, &place.probe)?;
+    if place.data.as_os_str().is_empty() {
+        return Err(SurveyError::NoData);
+    }
     let index = Index::read(&place.data).map_err(SurveyError::Data)?;
     Ok(index.facts())
 }

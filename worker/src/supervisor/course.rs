@@ -9,8 +9,9 @@ use super::seat::Seat;
 use super::{Course, Effect, Link, Notice, Supervisor};
 use crate::ending::Ending;
 
-/// How long a machine that wants to leave waits for its group to stop: as long as an unmeasured step may take.
-pub const LEAVE_WITHIN: Duration = Duration::from_secs(120);
+/// The shortest time the coordinator gives a drain. A longer heartbeat timeout makes it longer: see
+/// [`Supervisor::drain_within`].
+const SHORTEST_DRAIN: Duration = Duration::from_secs(120);
 
 /// The heartbeat timeout until the coordinator has named it.
 const UNNAMED_TIMEOUT: Duration = Duration::from_secs(3);
@@ -39,7 +40,7 @@ impl Supervisor {
     pub(super) fn ask_to_leave(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let is_training = self.seats.values().any(Seat::is_running);
         let within = if is_training && self.link == Link::Admitted {
-            LEAVE_WITHIN
+            self.drain_within()
         } else {
             self.heartbeat_timeout()
         };
@@ -96,6 +97,13 @@ impl Supervisor {
     pub(super) fn send(&mut self, now: Timestamp, message: FromMachine, effects: &mut Vec<Effect>) {
         self.last_sent = now;
         effects.push(Effect::Send(message));
+    }
+
+    /// How long a drain is waited for: as long as the coordinator waits (it bounds a drain by forty heartbeat timeouts,
+    /// or two minutes where that is longer), and one timeout more to hear how it ended.
+    fn drain_within(&self) -> Duration {
+        let timeout = self.heartbeat_timeout();
+        (timeout * 40).max(SHORTEST_DRAIN) + timeout
     }
 
     fn heartbeat_timeout(&self) -> Duration {

@@ -490,7 +490,7 @@ fn leaving_is_bounded_and_said_again_after_a_reconnection() {
     bench.connect();
     let effects = bench.say(ToMachine::Welcome(Box::new(welcome("/out"))));
     assert_eq!(effects.last(), Some(&Effect::Send(FromMachine::Leaving)));
-    bench.now = asked.after(LEAVE_WITHIN);
+    bench.now = asked.after(TIMEOUT * 40 + TIMEOUT);
     let effects = bench.give(Input::Tick);
     assert_eq!(effects[..2], ends(1));
     bench.exit(1, 0);
