@@ -1,5 +1,7 @@
 //! What tests work on: the shared reference pictures, which are not part of the project, and small made-up data sets.
 
+#![expect(clippy::print_stdout, reason = "a skipped test says so")]
+
 use std::path::{Path, PathBuf};
 
 use m2t_common::recipe::Augment;

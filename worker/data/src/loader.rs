@@ -27,7 +27,7 @@ use m2t_common::{Rank, Step};
 
 use crate::decode::DecodeError;
 use crate::index::Index;
-pub use evaluate::{Evaluation, center_views, for_each_image};
+pub use evaluate::{Evaluation, center_views, load_views};
 use files::Files;
 use window::Window;
 

@@ -2,9 +2,13 @@
 //!
 //! Source: Gwosdek et al., "Theoretical Foundations of Gaussian Convolution by Extended Box Filtering", 2011. A box of
 //! whole radius r has full weight and the two pixels beyond it a part; edges are repeated. The work grows with r,
-//! which is 0 or 1 for the published σ of at most 2.
+//! which is 0 or 1 for the published σ of at most 2. Written so that the compiler makes vectors of it: whole rows, and
+//! products of 16-bit numbers only.
 
 const PASSES: u8 = 3;
+
+/// Larger blurs are cut to this; the sums of their windows would not fit. No view has any detail left long before.
+const LARGEST_SIGMA: f32 = 100.0;
 
 /// Rows to work in.
 #[derive(Default)]
@@ -14,7 +18,7 @@ pub(super) struct Buffers {
     /// A row with its edges repeated.
     padded: Vec<u8>,
     /// Sums over a window, one a byte of a row.
-    sums: Vec<u32>,
+    sums: Vec<u16>,
 }
 
 /// Blurs a picture of `row` bytes a row.
@@ -51,6 +55,7 @@ impl BoxFilter {
     /// The box whose `PASSES`-fold application has standard deviation `sigma`. In float32 with the square root in
     /// float64, as Pillow computes it.
     fn for_sigma(sigma: f32) -> Self {
+        let sigma = sigma.min(LARGEST_SIGMA);
         let variance = sigma * sigma / f32::from(PASSES);
         let length = (12.0 * f64::from(variance) + 1.0).sqrt() as f32;
         let whole = ((f64::from(length) - 1.0) / 2.0).floor() as f32;
@@ -71,7 +76,7 @@ impl BoxFilter {
     }
 
     /// Three interleaved channels, along one row.
-    fn along_row(&self, line: &mut [u8], padded: &mut Vec<u8>, sums: &mut [u32]) {
+    fn along_row(&self, line: &mut [u8], padded: &mut Vec<u8>, sums: &mut [u16]) {
         let margin = self.radius + 1;
         let n = line.len();
         padded.clear();
@@ -89,7 +94,7 @@ impl BoxFilter {
     }
 
     /// Every byte with those above and below it.
-    fn across_rows(&self, from: &[u8], to: &mut [u8], sums: &mut [u32]) {
+    fn across_rows(&self, from: &[u8], to: &mut [u8], sums: &mut [u16]) {
         let row = sums.len();
         let last = from.len() / row - 1;
         for (y, line) in to.chunks_exact_mut(row).enumerate() {
@@ -103,23 +108,28 @@ impl BoxFilter {
         }
     }
 
-    fn combine(&self, line: &mut [u8], sums: &[u32], before: &[u8], after: &[u8]) {
+    fn combine(&self, line: &mut [u8], sums: &[u16], before: &[u8], after: &[u8]) {
+        // Weights have at most 25 bits; the high part of a product wraps only where the whole would not fit.
+        let split = |weight: u32| ((weight >> 16) as u16, weight as u16);
+        let (inner, outer) = (split(self.inner), split(self.outer));
+        let product = |value: u16, (high, low): (u16, u16)| {
+            let high = u32::from(value).wrapping_mul(u32::from(high)) << 16;
+            high.wrapping_add(u32::from(value).wrapping_mul(u32::from(low)))
+        };
         for (((value, sum), before), after) in line.iter_mut().zip(sums).zip(before).zip(after) {
-            // At most 2²⁴ · 255 + 2²³, which fits.
-            let edges = u32::from(*before) + u32::from(*after);
-            let bulk = sum
-                .wrapping_mul(self.inner)
-                .wrapping_add(edges.wrapping_mul(self.outer));
+            let edges = u16::from(*before) + u16::from(*after);
+            // At most 2²⁴ · 255 + 2²³ in all.
+            let bulk = product(*sum, inner).wrapping_add(product(edges, outer));
             *value = (bulk.wrapping_add(Self::HALF) >> 24) as u8;
         }
     }
 }
 
-fn sum<'a>(sums: &mut [u32], lines: impl Iterator<Item = &'a [u8]>) {
+fn sum<'a>(sums: &mut [u16], lines: impl Iterator<Item = &'a [u8]>) {
     sums.fill(0);
     for line in lines {
         for (sum, value) in sums.iter_mut().zip(line) {
-            *sum = sum.wrapping_add(u32::from(*value));
+            *sum = sum.wrapping_add(u16::from(*value));
         }
     }
 }

@@ -7,35 +7,31 @@ pub(super) fn brightness(picture: &mut [u8], factor: f32) {
 
 /// Blends with the mean of the picture's luma, rounded to a whole level.
 pub(super) fn contrast(picture: &mut [u8], factor: f32) {
-    let sum: u64 = picture.chunks_exact(3).map(|pixel| u64::from(luma(pixel))).sum();
-    let mean = sum as f64 / (picture.len() / 3) as f64;
+    let (pixels, _) = picture.as_chunks();
+    let sum: u64 = pixels.iter().map(|pixel| u64::from(luma(*pixel))).sum();
+    let mean = sum as f64 / pixels.len() as f64;
     blend_with_constant(picture, (mean + 0.5) as u8, factor);
 }
 
 /// Blends each pixel with its own luma.
 pub(super) fn saturation(picture: &mut [u8], factor: f32) {
-    for pixel in picture.chunks_exact_mut(3) {
-        let grey = luma(pixel);
-        for value in pixel {
-            *value = blend(grey, *value, factor);
-        }
+    for pixel in picture.as_chunks_mut().0 {
+        let grey = luma(*pixel);
+        *pixel = pixel.map(|value| blend(grey, value, factor));
     }
 }
 
 /// Replaces each pixel by its luma.
 pub(super) fn grayscale(picture: &mut [u8]) {
-    for pixel in picture.chunks_exact_mut(3) {
-        let grey = luma(pixel);
-        pixel.fill(grey);
+    for pixel in picture.as_chunks_mut().0 {
+        *pixel = [luma(*pixel); 3];
     }
 }
 
 /// Inverts values from `threshold` on.
 pub(super) fn solarize(picture: &mut [u8], threshold: u8) {
     for value in picture {
-        if *value >= threshold {
-            *value = 255 - *value;
-        }
+        *value = if *value >= threshold { 255 - *value } else { *value };
     }
 }
 
@@ -48,8 +44,8 @@ pub(super) fn flip(picture: &mut [u8], row: usize) {
 }
 
 /// ITU-R 601 luma in 16-bit fixed point, as Pillow converts to "L".
-fn luma(pixel: &[u8]) -> u8 {
-    let [r, g, b] = [0, 1, 2].map(|channel| u32::from(pixel[channel]));
+fn luma(pixel: [u8; 3]) -> u8 {
+    let [r, g, b] = pixel.map(u32::from);
     ((r * 19_595 + g * 38_470 + b * 7_471 + 0x8000) >> 16) as u8
 }
 

@@ -17,7 +17,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     let markers = Markers::read(bytes)?;
     let frame = markers.frame.ok_or(DecodeError::Truncated)?;
     let mut pixels = vec![0; buffer_size(frame.width, frame.height)?];
-    let (bytes, stored) = markers.name_colors(bytes, frame.n_components);
+    let (bytes, stored) = markers.name_colors(bytes, frame);
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(usize::from(u16::MAX))
@@ -45,6 +45,8 @@ struct Frame {
     width: u32,
     height: u32,
     n_components: u8,
+    /// Its components are called R, G and B, by which zune-jpeg knows it for RGB.
+    named_rgb: bool,
 }
 
 /// The Adobe marker's colour transform, and where in the file it stands.
@@ -89,11 +91,12 @@ impl Markers {
                     at: at + 11,
                 });
             }
-            (0xC0..=0xC2, [8, h1, h0, w1, w0, n_components, ..]) => {
+            (0xC0..=0xC2, [8, h1, h0, w1, w0, n_components, components @ ..]) => {
                 self.frame.get_or_insert(Frame {
                     width: u32::from(u16::from_be_bytes([*w1, *w0])),
                     height: u32::from(u16::from_be_bytes([*h1, *h0])),
                     n_components: *n_components,
+                    named_rgb: matches!(components, [b'R', _, _, b'G', _, _, b'B', ..]),
                 });
             }
             (0xC0..=0xC2, [_, ..]) => return Err(DecodeError::Unsupported("12-bit JPEGs")),
@@ -109,19 +112,18 @@ impl Markers {
 
     /// The file, with the Adobe transform as zune-jpeg must read it to agree with libjpeg, and the colour space to
     /// ask for: three components that an Adobe marker calls untransformed are RGB already, so they are passed through.
-    fn name_colors<'a>(&self, bytes: &'a [u8], n_components: u8) -> (Cow<'a, [u8]>, ColorSpace) {
+    fn name_colors<'a>(&self, bytes: &'a [u8], frame: Frame) -> (Cow<'a, [u8]>, ColorSpace) {
+        let as_it_is = (Cow::Borrowed(bytes), ColorSpace::RGB);
         let Some(Adobe { transform, at }) = self.adobe else {
-            return (Cow::Borrowed(bytes), ColorSpace::RGB);
+            return as_it_is;
         };
-        let (wanted, stored) = match (n_components, transform) {
+        let (wanted, stored) = match (frame.n_components, transform) {
+            _ if frame.named_rgb => return as_it_is,
             (3, 0) if !self.jfif => (1, ColorSpace::YCbCr),
             (3, 0 | 3..) => (1, ColorSpace::RGB),
             (4, 1 | 3..) => (2, ColorSpace::RGB),
-            _ => (transform, ColorSpace::RGB),
+            _ => return as_it_is,
         };
-        if wanted == transform {
-            return (Cow::Borrowed(bytes), stored);
-        }
         let mut renamed = bytes.to_vec();
         renamed[at] = wanted;
         (Cow::Owned(renamed), stored)

@@ -27,7 +27,6 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
             .ok_or(DecodeError::TooLarge { width, height })?
     ];
     reader.next_frame(&mut raw).map_err(error)?;
-    reader.finish().map_err(error)?;
     let (color, depth) = reader.output_color_type();
     let pixels = match (color, depth) {
         (ColorType::Rgb, BitDepth::Eight) => raw,

@@ -17,7 +17,7 @@ use crate::index::Index;
 pub struct Evaluation<'a> {
     /// The data set.
     pub index: &'a Index,
-    /// The samples, by number.
+    /// The samples, by number; all below the number of files.
     pub samples: Range<u64>,
     /// Side of a view.
     pub pixels: u32,
@@ -41,8 +41,8 @@ pub fn center_views(
         pixels,
         threads,
     };
-    for_each_image(&evaluation, |_, image, canvas, out| {
-        center_view(image, canvas, out)
+    load_views(&evaluation, |_, image, canvas, out| {
+        center_view(image, canvas, out);
     })
 }
 
@@ -50,7 +50,7 @@ pub fn center_views(
 ///
 /// # Errors
 /// The first file, in order, that cannot be read or decoded.
-pub fn for_each_image(
+pub fn load_views(
     evaluation: &Evaluation<'_>,
     view: impl Fn(Sample, &Image, &mut Canvas, &mut [f32]) + Sync,
 ) -> Result<Vec<f32>, LoadError> {

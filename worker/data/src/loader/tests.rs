@@ -183,7 +183,7 @@ fn reading_errors_that_may_pass_are_tried_again() {
         let tried = tries.entry(path.to_owned()).or_default();
         *tried += 1;
         read_disk(path, bytes)?;
-        if *tried % 5 == 0 {
+        if tried.is_multiple_of(5) {
             return Ok(());
         }
         bytes.truncate(bytes.len() / 2);
