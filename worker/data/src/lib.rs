@@ -1,1 +1,3 @@
 //! Index, decode, augment, loader.
+
+pub mod synth;
