@@ -1,10 +1,13 @@
 //! `m2t`, the operator tool: reads its options and calls what does the work.
 
 use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::daemon::CoordinatorAddress;
 use m2t_worker::operator::{run_trainer, status};
 
@@ -24,6 +27,9 @@ struct Options {
 enum Command {
     /// Show where a run stands.
     Status(StatusOptions),
+    /// Make data sets.
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Look into a checkpoint.
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
@@ -47,6 +53,33 @@ struct StatusOptions {
     /// Show it again whenever it changes, until the run ends.
     #[arg(long)]
     watch: bool,
+}
+
+#[derive(Subcommand)]
+enum DataCommand {
+    /// Write a small labelled set of made photographs to DIR/train and DIR/val, for people without one at hand.
+    Synth(SynthOptions),
+}
+
+#[derive(Args)]
+struct SynthOptions {
+    /// A new or empty folder.
+    dir: PathBuf,
+    /// Another seed, another set of the same kind.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Number of classes.
+    #[arg(long)]
+    classes: Option<u32>,
+    /// Pictures of each class to train on.
+    #[arg(long)]
+    train_per_class: Option<u32>,
+    /// Pictures of each class held out.
+    #[arg(long)]
+    val_per_class: Option<u32>,
+    /// Side of a picture.
+    #[arg(long)]
+    pixels: Option<u32>,
 }
 
 #[derive(Subcommand)]
@@ -75,11 +108,40 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Status(options) => show_status(&options),
+        Command::Data(DataCommand::Synth(options)) => make_data(options),
         Command::Checkpoint(CheckpointCommand::Digest { path }) => run_trainer(&["digest".into(), path]),
         Command::Knn { arguments } => {
             let all: Vec<OsString> = std::iter::once("knn".into()).chain(arguments).collect();
             run_trainer(&all)
         }
+    }
+}
+
+fn make_data(options: SynthOptions) -> anyhow::Result<ExitCode> {
+    let usual = Synth::new(options.dir);
+    let settings = Synth {
+        seed: options.seed.unwrap_or(usual.seed),
+        classes: options.classes.unwrap_or(usual.classes),
+        train_per_class: options.train_per_class.unwrap_or(usual.train_per_class),
+        val_per_class: options.val_per_class.unwrap_or(usual.val_per_class),
+        pixels: options.pixels.unwrap_or(usual.pixels),
+        dir: usual.dir,
+    };
+    match generate(&settings) {
+        Ok(summary) => {
+            let dir = settings.dir.display();
+            let (train, val, n_classes) = (summary.train, summary.val, summary.classes.len());
+            writeln!(
+                std::io::stdout(),
+                "wrote {train} pictures to {dir}/train and {val} to {dir}/val, of {n_classes} classes"
+            )?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(refused @ (SynthError::Setting { .. } | SynthError::NotEmpty { .. })) => {
+            eprintln!("m2t: {refused}");
+            Ok(ExitCode::from(2))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
