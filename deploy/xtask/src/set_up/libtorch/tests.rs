@@ -1,0 +1,62 @@
+//! The decisions of the set-up; the installation itself is tried on a fresh clone.
+
+use super::*;
+
+#[test]
+fn cargos_own_setting_is_not_taken_for_the_users() {
+    let root = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    assert!(is_ours(&root.path().join(".libtorch/torch"), root.path()));
+    assert!(!is_ours(&other.path().join(".libtorch/torch"), root.path()));
+    assert!(!is_ours(&root.path().join("libtorch"), root.path()));
+}
+
+#[test]
+fn only_a_folder_with_the_stamp_of_these_versions_and_the_library_is_complete() {
+    let root = tempfile::tempdir().unwrap();
+    let place = Place::below(root.path());
+    assert!(!place.is_complete());
+    fs::create_dir_all(place.complete.join("torch/lib")).unwrap();
+    fs::write(place.complete.join(STAMP_FILE), "torch==1.13.0\n").unwrap();
+    fs::write(place.complete.join(LIBRARY), "").unwrap();
+    assert!(!place.is_complete());
+    fs::write(place.complete.join(STAMP_FILE), stamp_text()).unwrap();
+    assert!(place.is_complete());
+    fs::remove_file(place.complete.join(LIBRARY)).unwrap();
+    assert!(!place.is_complete());
+}
+
+#[test]
+fn a_failure_is_explained_by_its_cause() {
+    for (log, words) in [
+        (
+            "OSError: [Errno 28] No space left on device\n… Connection broken",
+            "disk is full",
+        ),
+        (
+            "NewConnectionError(…)\nERROR: No matching distribution found for torch",
+            "no package index",
+        ),
+        (
+            "ERROR: No matching distribution found for torch==2.11.0",
+            "lacks one of",
+        ),
+        ("", "see its log"),
+    ] {
+        let sentence = explain(log);
+        assert!(sentence.contains(words), "{sentence}");
+        assert!(sentence.contains("LIBTORCH"), "{sentence}");
+    }
+}
+
+#[test]
+fn removing_follows_no_link() {
+    let root = tempfile::tempdir().unwrap();
+    let kept = root.path().join("kept");
+    fs::create_dir(&kept).unwrap();
+    let link = root.path().join("link");
+    std::os::unix::fs::symlink(&kept, &link).unwrap();
+    remove(&link).unwrap();
+    remove(&link).unwrap();
+    assert!(kept.is_dir() && !link.exists());
+}
