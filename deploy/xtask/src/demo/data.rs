@@ -226,8 +226,11 @@ fn visible(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
 }
 
 fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
-    extension.is_some_and(|extension| ["jpg", "jpeg", "png"].iter().any(|known| extension == *known))
+    path.extension().is_some_and(|extension| {
+        ["jpg", "jpeg", "png"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+    })
 }
 
 fn n_pictures(classes: &Classes) -> usize {

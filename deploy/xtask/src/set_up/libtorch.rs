@@ -21,17 +21,18 @@ const PACKAGES: [&str; 3] = [
     "nvidia-cuda-cupti==13.0.85",
 ];
 /// One fixed build, so that whatever Python runs pip does not matter.
-const BUILD: [&str; 7] = [
-    "--no-deps",
-    "--python-version",
-    "3.11",
-    "--platform",
+const BUILD: [&str; 5] = ["--no-deps", "--python-version", "3.11", "--only-binary", ":all:"];
+/// The packages are built for different ages of the C library, and older pips (23 for one) do not know that the newest
+/// includes the others.
+const PLATFORMS: [&str; 5] = [
     "manylinux_2_28_x86_64",
-    "--only-binary",
-    ":all:",
+    "manylinux_2_27_x86_64",
+    "manylinux_2_25_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
 ];
-/// 1.2 GB installed, as much again while pip unpacks.
-const NEEDED_BYTES: u64 = 3_000_000_000;
+/// 1.2 GB installed, 1.7 GB while pip works, and what pip itself keeps in its cache.
+const NEEDED_BYTES: u64 = 2_500_000_000;
 const STAMP_FILE: &str = "versions.txt";
 const LIBRARY: &str = "torch/lib/libtorch_cpu.so";
 const OWN: &str = "or use a libtorch 2.11 of your own with LIBTORCH=/path or LIBTORCH_USE_PYTORCH=1";
@@ -159,12 +160,14 @@ impl Place {
         ])
         .arg(&self.partial)
         .args(BUILD)
+        .args(PLATFORMS.iter().flat_map(|platform| ["--platform", platform]))
         .args(PACKAGES)
         .arg("--log")
         .arg(&self.log)
         .env("TMPDIR", scratch)
         // A user's setting of `user = true` cannot be combined with a target folder.
-        .env("PIP_USER", "0");
+        .env("PIP_USER", "0")
+        .env("PIP_ROOT_USER_ACTION", "ignore");
         let status = pip.status().context("cannot run pip")?;
         if status.success() {
             return Ok(());
