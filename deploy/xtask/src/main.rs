@@ -20,6 +20,9 @@ mod demo;
 mod interrupt;
 mod show;
 
+#[cfg(test)]
+mod shipped_config;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

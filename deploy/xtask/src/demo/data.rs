@@ -14,7 +14,7 @@ use super::Stage;
 use crate::show;
 
 /// As many pictures as the demo's recipe is made for; more would take longer than anybody watches.
-const MOST_TRAIN: usize = 6_000;
+const MOST_TRAIN: usize = 4_000;
 const MOST_VAL: usize = 2_500;
 /// One picture of so many is held out where the user's folder has no `val`.
 const HOLD_OUT_EVERY: usize = 5;
