@@ -136,7 +136,7 @@ impl Stage<'_> {
 
     /// Runs a command in the foreground, whose words the user sees.
     fn foreground(&self, mut command: Command) -> Result<()> {
-        println!("$ {}", show::command(&command));
+        println!("$ {}", self.workspace.typed(&command));
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot run {}", command.get_program().display()))?;
@@ -144,7 +144,7 @@ impl Stage<'_> {
         ensure!(
             status.success(),
             "`{}` failed ({status})",
-            show::command(&command)
+            self.workspace.typed(&command)
         );
         Ok(())
     }
@@ -186,12 +186,12 @@ impl Stage<'_> {
             .arg(format!("127.0.0.1:{}", arguments.port))
             .arg("--set")
             .arg(format!("seed={}", arguments.seed));
-        fleet.start("coordinator", coordinator)?;
+        self.start(fleet, "coordinator", coordinator)?;
         let address = self.listening_address(fleet)?;
         for name in DAEMONS {
             let mut daemon = self.program("m2t-worker");
             daemon.args(["--coordinator", &address, "--name", name, "--devices", "cpu:2"]);
-            fleet.start(name, daemon)?;
+            self.start(fleet, name, daemon)?;
         }
         println!("logs: {}\n", self.logs().display());
         let mut watch = Watch::new(&address);
@@ -212,6 +212,11 @@ impl Stage<'_> {
             std::thread::sleep(POLL);
         }
         Ok(())
+    }
+
+    fn start(&self, fleet: &mut Fleet, name: &'static str, command: Command) -> Result<()> {
+        println!("$ {}", self.workspace.typed(&command));
+        fleet.start(name, command)
     }
 
     fn listening_address(&self, fleet: &mut Fleet) -> Result<String> {

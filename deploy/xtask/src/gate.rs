@@ -6,10 +6,10 @@
 mod dependencies;
 mod suite;
 
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
 use crate::{TestArguments, set_up, show};
@@ -20,6 +20,15 @@ enum Outcome {
     Passed,
     Failed(String),
     Skipped(String),
+}
+
+impl Outcome {
+    fn of(status: ExitStatus, typed: &str) -> Self {
+        if status.success() {
+            return Self::Passed;
+        }
+        Self::Failed(format!("`{typed}` failed ({status})"))
+    }
 }
 
 /// A part that has run.
@@ -89,12 +98,14 @@ impl Gate<'_> {
                 .workspace
                 .cargo(&["doc", "--release", "--workspace", "--no-deps"]);
             command.env("RUSTDOCFLAGS", "-D warnings");
-            execute(command)
+            execute(gate.workspace, command)
         });
     }
 
     fn cargo(&mut self, name: &'static str, arguments: &[&str]) {
-        self.part(name, |gate| execute(gate.workspace.cargo(arguments)));
+        self.part(name, |gate| {
+            execute(gate.workspace, gate.workspace.cargo(arguments))
+        });
     }
 
     fn part(&mut self, name: &'static str, work: impl FnOnce(&mut Self) -> Result<Outcome>) {
@@ -144,12 +155,11 @@ impl Gate<'_> {
 }
 
 /// Runs a command that speaks for itself.
-fn execute(mut command: Command) -> Result<Outcome> {
-    println!("$ {}", show::command(&command));
-    let status = command.status()?;
-    Ok(if status.success() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(format!("`{}` failed ({status})", show::command(&command)))
-    })
+fn execute(workspace: &Workspace, mut command: Command) -> Result<Outcome> {
+    let typed = workspace.typed(&command);
+    println!("$ {typed}");
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run `{typed}`"))?;
+    Ok(Outcome::of(status, &typed))
 }

@@ -1,6 +1,6 @@
-//! How things are written for people: headings, durations, counts, commands.
+//! How things are written for people: headings, durations, counts, words of a command.
 
-use std::process::Command;
+use std::ffi::OsStr;
 use std::time::Duration;
 
 /// A line that begins a section of the output.
@@ -37,19 +37,14 @@ pub(crate) fn count(n: u64) -> String {
     shown
 }
 
-/// A command as one would type it.
-pub(crate) fn command(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let quoted = words.map(|word| {
-        let word = word.to_string_lossy();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word.into_owned()
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    });
-    quoted.collect::<Vec<_>>().join(" ")
+/// A word as a shell takes it, quoted where it must be.
+pub(crate) fn shell_word(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]
@@ -79,12 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn a_command_can_be_pasted_into_a_shell() {
-        let mut typed = Command::new("m2t");
-        typed.args(["data", "synth", "my pictures", "it's", "--seed=3", ""]);
-        assert_eq!(
-            command(&typed),
-            r"m2t data synth 'my pictures' 'it'\''s' --seed=3 ''"
-        );
+    fn words_are_quoted_where_a_shell_would_part_them() {
+        for (word, shown) in [
+            ("cpu:2", "cpu:2"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+        ] {
+            assert_eq!(shell_word(OsStr::new(word)), shown);
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::show;
+
 /// The clone this tool was built from.
 pub(crate) struct Workspace {
     /// Its top folder.
@@ -48,6 +50,22 @@ impl Workspace {
         command
     }
 
+    /// A command as one would type it in the root.
+    pub(crate) fn typed(&self, command: &Command) -> String {
+        let program = Path::new(command.get_program());
+        let program = match program.strip_prefix(&self.root) {
+            Ok(ours) => ours.as_os_str(),
+            Err(_) => program.file_name().unwrap_or(program.as_os_str()),
+        };
+        let mut typed = show::shell_word(program);
+        for argument in command.get_args() {
+            let below_root = Path::new(argument).strip_prefix(&self.root);
+            typed.push(' ');
+            typed += &show::shell_word(below_root.map_or(argument, Path::as_os_str));
+        }
+        typed
+    }
+
     /// A program of ours as the one profile builds it.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.target.join("release").join(name)
@@ -59,4 +77,31 @@ fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_can_be_pasted_into_a_shell_in_the_root() {
+        let workspace = Workspace {
+            root: PathBuf::from("/home/ada/m2t"),
+            target: PathBuf::from("/home/ada/m2t/target"),
+        };
+        let mut command = Command::new(workspace.program("m2t"));
+        command.args([
+            "data",
+            "synth",
+            "/home/ada/m2t/target/demo",
+            "/home/ada/my pictures",
+            "--seed=3",
+            "",
+        ]);
+        assert_eq!(
+            workspace.typed(&command),
+            "target/release/m2t data synth target/demo '/home/ada/my pictures' --seed=3 ''"
+        );
+        assert_eq!(workspace.typed(&Command::new("/opt/rust/bin/cargo")), "cargo");
+    }
 }

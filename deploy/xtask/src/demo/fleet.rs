@@ -13,7 +13,6 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::interrupt::{Interrupt, POLL};
-use crate::show;
 
 /// How long a run that is asked to stop may take for its last checkpoint.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
@@ -44,7 +43,6 @@ impl Fleet {
 
     /// Starts one more.
     pub(super) fn start(&mut self, name: &'static str, mut command: Command) -> Result<()> {
-        println!("$ {}", show::command(&command));
         let log = self.logs.join(format!("{name}.log"));
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let same_file = file
@@ -158,7 +156,11 @@ fn tail(log: &PathBuf) -> String {
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let shown = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
-    shown.iter().map(|line| format!("  {line}\n")).collect()
+    shown
+        .iter()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]

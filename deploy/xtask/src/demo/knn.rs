@@ -81,7 +81,7 @@ impl Measurement {
             .arg(&folders.train)
             .arg("--val")
             .arg(&folders.val);
-        println!("$ {}", show::command(&command));
+        println!("$ {}", stage.workspace.typed(&command));
         let child = command
             .stdout(Stdio::piped())
             .stderr(file)

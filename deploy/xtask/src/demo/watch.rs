@@ -73,7 +73,7 @@ impl Watch {
 
     fn show_table(&self, stage: &Stage<'_>) {
         let mut command = self.ask(stage);
-        println!("\n$ {}", show::command(&command));
+        println!("\n$ {}", stage.workspace.typed(&command));
         if let Ok(answer) = command.output() {
             print!(
                 "{}{}",

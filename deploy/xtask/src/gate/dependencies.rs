@@ -33,7 +33,7 @@ pub(super) fn check(workspace: &Workspace, advisories: bool) -> Result<Outcome> 
     if advisories {
         command.arg("advisories");
     }
-    super::execute(command)
+    super::execute(workspace, command)
 }
 
 /// The installed one, or one of our own in the target folder: built unoptimised, which takes a minute and serves as well.

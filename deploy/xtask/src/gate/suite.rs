@@ -11,7 +11,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::Outcome;
-use crate::show;
 use crate::workspace::Workspace;
 
 /// What the tests came to.
@@ -38,13 +37,13 @@ pub(super) fn run(workspace: &Workspace, counts: &mut Counts) -> Result<Outcome>
     println!("cargo-nextest is not installed (`cargo install cargo-nextest --locked`); `cargo test` serves");
     let mut command = workspace.cargo(&["test", "--release", "--workspace", "--no-fail-fast"]);
     command.args(["--lib", "--bins", "--tests", "--", "--show-output"]);
-    run_libtest(command, counts)
+    run_libtest(workspace, command, counts)
 }
 
 /// The examples in the documentation; nextest does not run them.
 pub(super) fn run_doc_tests(workspace: &Workspace, counts: &mut Counts) -> Result<Outcome> {
     let command = workspace.cargo(&["test", "--release", "--workspace", "--no-fail-fast", "--doc"]);
-    run_libtest(command, counts)
+    run_libtest(workspace, command, counts)
 }
 
 /// Profile `gate` (see `.config/nextest.toml`) writes all that tests printed to a JUnit file.
@@ -55,7 +54,7 @@ fn run_nextest(workspace: &Workspace, counts: &mut Counts) -> Result<Outcome> {
         fs::remove_file(&junit).with_context(|| format!("cannot remove {}", junit.display()))?;
     }
     let command = workspace.cargo(&["nextest", "run", "--release", "--workspace", "--profile", "gate"]);
-    let outcome = super::execute(command)?;
+    let outcome = super::execute(workspace, command)?;
     match fs::read_to_string(&junit) {
         Ok(xml) => counts.add_junit(&xml)?,
         // Where the tests did not compile there is no file; the outcome tells of it.
@@ -68,8 +67,9 @@ fn run_nextest(workspace: &Workspace, counts: &mut Counts) -> Result<Outcome> {
 }
 
 /// Passes the output on while it reads it.
-fn run_libtest(mut command: Command, counts: &mut Counts) -> Result<Outcome> {
-    println!("$ {}", show::command(&command));
+fn run_libtest(workspace: &Workspace, mut command: Command, counts: &mut Counts) -> Result<Outcome> {
+    let typed = workspace.typed(&command);
+    println!("$ {typed}");
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
@@ -82,11 +82,7 @@ fn run_libtest(mut command: Command, counts: &mut Counts) -> Result<Outcome> {
         counts.add_libtest_line(&line);
     }
     let status = child.wait().context("cannot wait for cargo")?;
-    Ok(if status.success() {
-        Outcome::Passed
-    } else {
-        Outcome::Failed(format!("`{}` failed ({status})", show::command(&command)))
-    })
+    Ok(Outcome::of(status, &typed))
 }
 
 impl Counts {

@@ -58,13 +58,7 @@ fn a_failure_is_told_with_the_last_words_and_the_log() {
         error.is_some()
     });
     let text = format!("{:#}", error.unwrap());
-    for words in [
-        "alpha failed",
-        "exit status: 3",
-        "alpha.log",
-        "  100\n",
-        "  broken\n",
-    ] {
+    for words in ["alpha failed", "exit status: 3", "alpha.log", "  100\n  broken"] {
         assert!(text.contains(words), "{text}");
     }
     assert!(!text.contains("  50\n"), "{text}");
