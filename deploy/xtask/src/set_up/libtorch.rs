@@ -33,6 +33,7 @@ const PLATFORMS: [&str; 5] = [
 ];
 /// 1.2 GB installed, 1.7 GB while pip works, and what pip itself keeps in its cache.
 const NEEDED_BYTES: u64 = 2_500_000_000;
+const PARTIAL: &str = ".libtorch.partial-";
 const STAMP_FILE: &str = "versions.txt";
 const LIBRARY: &str = "torch/lib/libtorch_cpu.so";
 const OWN: &str = "or use a libtorch 2.11 of your own with LIBTORCH=/path or LIBTORCH_USE_PYTORCH=1";
@@ -93,7 +94,8 @@ impl Place {
     fn below(root: &Path) -> Self {
         Self {
             complete: root.join(".libtorch"),
-            partial: root.join(".libtorch.partial"),
+            // With our number: a pip that outlived an interrupted set-up must not write into this one's folder.
+            partial: root.join(format!("{PARTIAL}{}", std::process::id())),
             log: root.join(".libtorch.log"),
         }
     }
@@ -110,7 +112,7 @@ impl Place {
             "libtorch can be installed by itself on x86-64 Linux only: use a libtorch 2.11 of your own with LIBTORCH=/path or LIBTORCH_USE_PYTORCH=1"
         );
         let pip = find_pip()?;
-        remove(&self.partial)?;
+        self.remove_leftovers()?;
         let scratch = self.partial.join("tmp");
         fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
         self.require_space()?;
@@ -125,12 +127,25 @@ impl Place {
         remove(&scratch)?;
         fs::write(self.partial.join(STAMP_FILE), stamp_text()).context("cannot write .libtorch's stamp")?;
         remove(&self.complete)?;
-        fs::rename(&self.partial, &self.complete).context("cannot rename .libtorch.partial to .libtorch")?;
+        fs::rename(&self.partial, &self.complete).context("cannot move libtorch to .libtorch")?;
         remove(&self.log)?;
         println!(
             "set-up: libtorch is installed ({})",
             show::duration(start.elapsed())
         );
+        Ok(())
+    }
+
+    /// What interrupted set-ups left behind.
+    fn remove_leftovers(&self) -> Result<()> {
+        let root = self.complete.parent().expect(".libtorch lies in the root");
+        let cannot = || format!("cannot read {}", root.display());
+        for entry in fs::read_dir(root).with_context(cannot)? {
+            let entry = entry.with_context(cannot)?;
+            if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+                remove(&entry.path())?;
+            }
+        }
         Ok(())
     }
 

@@ -50,6 +50,20 @@ fn a_failure_is_explained_by_its_cause() {
 }
 
 #[test]
+fn what_an_interrupted_set_up_left_is_removed_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    for name in [".libtorch.partial-1/tmp", ".libtorch.partial-77", ".libtorch"] {
+        fs::create_dir_all(root.path().join(name)).unwrap();
+    }
+    Place::below(root.path()).remove_leftovers().unwrap();
+    let left: Vec<_> = fs::read_dir(root.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, [".libtorch"]);
+}
+
+#[test]
 fn removing_follows_no_link() {
     let root = tempfile::tempdir().unwrap();
     let kept = root.path().join("kept");
