@@ -4,6 +4,7 @@
 //! way to get it.
 
 mod libtorch;
+mod pip;
 
 use std::process::{Command, Stdio};
 

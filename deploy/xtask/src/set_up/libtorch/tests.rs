@@ -27,29 +27,6 @@ fn only_a_folder_with_the_stamp_of_these_versions_and_the_library_is_complete() 
 }
 
 #[test]
-fn a_failure_is_explained_by_its_cause() {
-    for (log, words) in [
-        (
-            "OSError: [Errno 28] No space left on device\n… Connection broken",
-            "disk is full",
-        ),
-        (
-            "NewConnectionError(…)\nERROR: No matching distribution found for torch",
-            "no package index",
-        ),
-        (
-            "ERROR: No matching distribution found for torch==2.11.0",
-            "lacks one of",
-        ),
-        ("", "see its log"),
-    ] {
-        let sentence = explain(log);
-        assert!(sentence.contains(words), "{sentence}");
-        assert!(sentence.contains("LIBTORCH"), "{sentence}");
-    }
-}
-
-#[test]
 fn what_an_interrupted_set_up_left_is_removed_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();
     for name in [".libtorch.partial-1/tmp", ".libtorch.partial-77", ".libtorch"] {
