@@ -55,8 +55,11 @@ impl Core {
             return;
         };
         let step = report.step;
-        if step > last || (step <= member.step && member.reports.contains_key(&step)) || step <= committed {
-            member.step = member.step.max(step.min(last));
+        if step > last || member.reports.contains_key(&step) {
+            return;
+        }
+        if step <= committed {
+            member.step = member.step.max(step);
             return;
         }
         member.data_wait = share(report.data_wait, report.duration);
