@@ -69,36 +69,48 @@ fn relative(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().display().to_string()
 }
 
-/// Whether a line of code, not a comment or a text, opens something unsafe.
+/// Fails with all of `faults` at once.
+fn assert_none(faults: &[String]) {
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// Whether a line of code, comments and texts left out, opens something unsafe.
 fn is_unsafe(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
-    let openers = ["{", "fn", "impl", "extern", "trait"];
-    let words: Vec<&str> = code.split_whitespace().collect();
-    let opens = words
-        .windows(2)
-        .any(|pair| pair[0].ends_with("unsafe") && openers.iter().any(|o| pair[1].starts_with(o)));
-    opens || words.last().is_some_and(|last| *last == "unsafe") || code.contains("(unsafe(")
+    let code: String = code.split('"').step_by(2).collect();
+    code.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(|word| word == "unsafe")
 }
 
 #[test]
 fn unsafe_stands_only_in_the_wrapper_of_libtorch() {
+    let mut faults = Vec::new();
     for path in sources()
         .iter()
         .filter(|path| !path.starts_with(root().join(UNSAFE)))
     {
         let text = std::fs::read_to_string(path).unwrap();
-        for (i, line) in text.lines().enumerate() {
-            assert!(
-                !is_unsafe(line),
+        for (i, _) in text.lines().enumerate().filter(|(_, line)| is_unsafe(line)) {
+            faults.push(format!(
                 "{}:{}: unsafe belongs into {UNSAFE}",
                 relative(path),
                 i + 1
-            );
+            ));
         }
     }
-    // The search finds what it looks for.
-    assert!(is_unsafe("    unsafe { f() }") && is_unsafe("pub unsafe extern \"C\" fn f() {"));
-    assert!(!is_unsafe("// unsafe { f() }") && !is_unsafe("unsafe_code = \"forbid\""));
+    assert_none(&faults);
+    // The search finds what it looks for, and nothing else.
+    for code in [
+        "unsafe { f() }",
+        "pub unsafe extern fn f() {",
+        "#[unsafe(no_mangle)]",
+        "let x = unsafe",
+    ] {
+        assert!(is_unsafe(code), "{code}");
+    }
+    for code in ["// unsafe", "unsafe_code", "\"unsafe\"", "is_unsafe(line)"] {
+        assert!(!is_unsafe(code), "{code}");
+    }
 }
 
 #[test]
@@ -128,42 +140,38 @@ fn every_crate_takes_the_lints_of_the_workspace() {
 
 #[test]
 fn modules_are_called_after_what_they_do() {
+    let mut faults = Vec::new();
     for path in sources() {
-        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let parent = path
-            .parent()
-            .unwrap()
-            .file_name()
-            .unwrap()
-            .to_string_lossy()
-            .into_owned();
-        for name in [stem, parent] {
-            assert!(
-                !CATCH_ALLS.contains(&name.as_str()),
-                "{}: no module is called {name}",
-                relative(&path)
-            );
+        let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+        for name in [path.file_stem().unwrap_or_default(), folder] {
+            if CATCH_ALLS.iter().any(|catch_all| name == *catch_all) {
+                faults.push(format!(
+                    "{}: a module is called after what it does",
+                    relative(&path)
+                ));
+            }
         }
     }
+    assert_none(&faults);
 }
 
 #[test]
 fn every_file_says_its_job_and_is_short() {
+    let mut faults = Vec::new();
     for path in sources() {
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert!(
-            text.starts_with("//!"),
-            "{} does not begin with its job",
-            relative(&path)
-        );
-        let name = relative(&path);
+        let (text, name) = (std::fs::read_to_string(&path).unwrap(), relative(&path));
+        if !text.starts_with("//!") {
+            faults.push(format!("{name} does not begin with its job, in a line of //!"));
+        }
         let is_test = name.contains("/tests/") || name.ends_with("/tests.rs") || name.starts_with("tests/");
         let n_lines = text.lines().count();
-        assert!(
-            is_test || n_lines <= LONGEST,
-            "{name} has {n_lines} lines, more than {LONGEST}; part it"
-        );
+        if !is_test && n_lines > LONGEST {
+            faults.push(format!(
+                "{name} has {n_lines} lines, more than {LONGEST}; part it"
+            ));
+        }
     }
+    assert_none(&faults);
 }
 
 #[test]
