@@ -2,8 +2,8 @@
 
 use m2t_common::status::{PhaseName, Status};
 use m2t_tests::fake::Fault;
-use m2t_tests::harness::{Cluster, ClusterSettings, PATIENCE};
-use rustix::process::{Pid, Signal, test_kill_process};
+use m2t_tests::harness::{Cluster, ClusterSettings, wait_until_gone};
+use rustix::process::Signal;
 
 use crate::{assert_finished, ranks_of, two_daemons_of_two, wait_held_at};
 
@@ -92,16 +92,8 @@ fn a_killed_daemon_takes_its_trainers_along_and_may_come_back() {
     wait_held_at(&cluster, 13);
     let trainers = ["b:0", "b:1"].map(|device| cluster.control.pid(device).unwrap());
     cluster.daemon("b").kill();
-    let deadline = std::time::Instant::now() + PATIENCE;
-    for pid in trainers {
-        // Reaped by init, since its parent is dead.
-        while test_kill_process(Pid::from_raw(pid).unwrap()).is_ok() && !is_zombie(pid) {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "the trainer {pid} outlived its daemon"
-            );
-            std::thread::yield_now();
-        }
+    for trainer in trainers {
+        wait_until_gone(trainer);
     }
     let status = cluster.wait_for("the run waiting", |status| status.phase == PhaseName::Gathering);
     let status = if status.reason.contains("waiting for 2") {
@@ -136,6 +128,23 @@ fn a_killed_coordinator_is_waited_for_and_goes_on_from_its_journal() {
 }
 
 #[test]
+fn all_killed_at_once_go_on_from_the_newest_checkpoint() {
+    let mut cluster = two_daemons_of_two();
+    // In mid-epoch, five steps after the checkpoint of step 8.
+    cluster.control.hold(13);
+    wait_held_at(&cluster, 13);
+    for name in ["a", "b"] {
+        cluster.daemon(name).signal(Signal::KILL);
+    }
+    cluster.coordinator().kill();
+    cluster.control.release();
+    cluster.start_coordinator();
+    cluster.start_daemon("a", "cpu:2");
+    cluster.start_daemon("b", "cpu:2");
+    assert_finished(&mut cluster);
+}
+
+#[test]
 fn a_silent_daemon_is_lost_and_its_successor_takes_over() {
     let mut cluster = two_daemons_of_two();
     cluster.control.hold(13);
@@ -149,12 +158,4 @@ fn a_silent_daemon_is_lost_and_its_successor_takes_over() {
     assert_eq!(ranks_of(&status, "b").len(), 2);
     cluster.control.release();
     assert_finished(&mut cluster);
-}
-
-/// Whether the process is dead and only waits to be reaped.
-fn is_zombie(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit_once(')')
-            .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
-    })
 }

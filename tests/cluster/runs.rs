@@ -55,6 +55,23 @@ fn one_device_hosts_all_ranks() {
 }
 
 #[test]
+fn three_devices_share_four_ranks() {
+    let mut cluster = Cluster::new(ClusterSettings {
+        min_devices: Some(3),
+        ..ClusterSettings::fake()
+    });
+    cluster.start_coordinator();
+    cluster.start_daemon("a", "cpu:1");
+    cluster.start_daemon("b", "cpu:2");
+    cluster.control.hold(5);
+    let status = wait_held_at(&cluster, 5);
+    assert_eq!(ranks_of(&status, "a"), [vec![Rank(0), Rank(1)]]);
+    assert_eq!(ranks_of(&status, "b"), [vec![Rank(2)], vec![Rank(3)]]);
+    cluster.control.release();
+    assert_finished(&mut cluster);
+}
+
+#[test]
 fn one_machine_more_is_a_spare() {
     let mut cluster = two_daemons_of_two();
     cluster.control.hold(5);

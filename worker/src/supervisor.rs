@@ -157,6 +157,9 @@ impl Supervisor {
                 }
             }
         }
+        if self.link == Link::Admitted {
+            self.link = Link::Greeted; // Whoever says welcome wants an answer.
+        }
         let place = self.place(&welcome);
         self.standing = match std::mem::replace(&mut self.standing, Standing::Stranger) {
             Standing::Surveying(known) if self.place(&known) == place => Standing::Surveying(welcome),
@@ -213,19 +216,7 @@ impl Supervisor {
             Err(reason) => self.send(now, FromMachine::Unable { reason }, effects),
         }
         self.link = Link::Admitted;
-        for (&device, seat) in &self.seats {
-            let generation = seat.log().generation();
-            if generation == self.assignment.generation {
-                let news = seat.log().iter().cloned();
-                effects.extend(news.map(|news| {
-                    Effect::Send(FromMachine::Device {
-                        generation,
-                        device,
-                        news,
-                    })
-                }));
-            }
-        }
+        self.repeat_news(effects);
         if matches!(self.course, Course::Leaving { .. }) {
             self.ask_to_leave(now, effects);
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::PATIENCE;
 
@@ -174,4 +174,22 @@ impl Drop for Process {
             eprintln!("{}", self.tail());
         }
     }
+}
+
+/// Waits until the process `pid`, no child of the test, is gone.
+pub fn wait_until_gone(pid: i32) {
+    let deadline = Instant::now() + PATIENCE;
+    let lives = || Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok()) && !is_zombie(pid);
+    while lives() {
+        assert!(Instant::now() < deadline, "process {pid} does not end");
+        std::thread::sleep(EXIT_POLL);
+    }
+}
+
+/// Whether a process is dead and only waits to be reaped by whoever took it over.
+fn is_zombie(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which stands in brackets and may hold anything.
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
 }

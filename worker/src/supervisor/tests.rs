@@ -436,6 +436,17 @@ fn a_lost_connection_stops_nobody_and_what_was_missed_is_said_again() {
 }
 
 #[test]
+fn a_repeated_welcome_is_answered_again() {
+    let mut bench = Bench::training();
+    bench.trainer(1, 0, TrainerEvent::Said(News::Ready { step: Step(5) }));
+    for _ in 0..2 {
+        let effects = bench.say(ToMachine::Welcome(Box::new(welcome("/out"))));
+        let ready = Effect::Send(FromMachine::Ready(facts()));
+        assert_eq!(effects, [ready, news(1, 0, News::Ready { step: Step(5) })]);
+    }
+}
+
+#[test]
 fn another_run_starts_from_nothing() {
     let mut bench = Bench::admitted();
     bench.say(assign(9, false, None));

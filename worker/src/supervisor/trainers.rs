@@ -118,6 +118,21 @@ impl Supervisor {
         }
     }
 
+    /// Says again all that is kept of the current generation.
+    pub(super) fn repeat_news(&self, effects: &mut Vec<Effect>) {
+        let generation = self.assignment.generation;
+        let current = |(_, seat): &(&DeviceIndex, &Seat)| seat.log().generation() == generation;
+        for (&device, seat) in self.seats.iter().filter(current) {
+            let said = seat.log().iter().cloned();
+            let messages = said.map(|news| FromMachine::Device {
+                generation,
+                device,
+                news,
+            });
+            effects.extend(messages.map(Effect::Send));
+        }
+    }
+
     /// The folders this machine must see for the run of `welcome`.
     pub(super) fn place(&self, welcome: &Welcome) -> Place {
         Place {
