@@ -7,6 +7,7 @@ pub mod augment;
 pub mod decode;
 pub mod index;
 pub mod loader;
+pub mod synth;
 
 #[cfg(test)]
 mod fixtures;
