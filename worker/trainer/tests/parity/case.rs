@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 #[derive(Debug, Deserialize)]
-pub struct Case {
+pub(crate) struct Case {
     #[serde(skip)]
     pub name: String,
     case: Settings,
@@ -69,7 +69,7 @@ fn published_stem() -> Stem {
 }
 
 impl Case {
-    pub fn read(path: &Path) -> Self {
+    pub(crate) fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let mut case: Self = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         case.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -77,15 +77,15 @@ impl Case {
         case
     }
 
-    pub fn ranks(&self) -> u32 {
+    pub(crate) fn ranks(&self) -> u32 {
         self.case.ranks
     }
 
-    pub fn steps(&self) -> usize {
+    pub(crate) fn steps(&self) -> usize {
         self.case.steps
     }
 
-    pub fn recipe(&self, dtype: Dtype, reduction: Reduction) -> Recipe {
+    pub(crate) fn recipe(&self, dtype: Dtype, reduction: Reduction) -> Recipe {
         let case = &self.case;
         let mut recipe = resolve(Source::Preset("8x_v100_100e"), &[], None).expect("a preset resolves");
         recipe.model.arch = case.arch;
@@ -104,7 +104,7 @@ impl Case {
         recipe
     }
 
-    pub fn schedule(&self) -> Schedule {
+    pub(crate) fn schedule(&self) -> Schedule {
         Schedule {
             total_steps: self.case.total_steps,
             warmup_steps: self.case.warmup_steps,
@@ -115,7 +115,7 @@ impl Case {
         }
     }
 
-    pub fn parameters(&self, layout: &Layout, kind: Kind) -> Tensor {
+    pub(crate) fn parameters(&self, layout: &Layout, kind: Kind) -> Tensor {
         let flat = Tensor::zeros([layout.extent().n_elements], (kind, Device::Cpu));
         for parameter in &layout.parameters {
             let (scale, shift) = spread(parameter);
@@ -125,30 +125,36 @@ impl Case {
         flat
     }
 
-    pub fn views(&self, step: usize, rank: Rank, kind: Kind) -> Views {
+    pub(crate) fn views(&self, step: usize, rank: Rank, kind: Kind) -> Views {
         let (batch, side) = (i64::from(self.case.batch_per_rank), i64::from(self.case.pixels));
         [0, 1].map(|v| {
             formula(&format!("image/{step}/{rank}/{}", v + 1), self.case.seed, &[batch, 3, side, side], 4.0, 0.0).to_kind(kind)
         })
     }
 
-    /// Worst error of a step's losses and gradient norm, and of its rates.
-    pub fn error_of_step(&self, step: usize, committed: &Committed) -> f64 {
+    /// Worst error of a step's losses.
+    pub(crate) fn error_of_losses(&self, step: usize, committed: &Committed) -> f64 {
+        let expected = &self.steps[step].loss_by_rank;
+        assert_eq!(committed.loss_by_rank.len(), expected.len());
+        committed.loss_by_rank.iter().zip(expected).map(|(got, expected)| relative(*got, *expected)).fold(0.0, worse)
+    }
+
+    /// Worst error of a step's losses, gradient norm and rates.
+    pub(crate) fn error_of_step(&self, step: usize, committed: &Committed) -> f64 {
         let expected = &self.steps[step];
-        assert_eq!(committed.loss_by_rank.len(), expected.loss_by_rank.len());
-        let relative = |got: f64, expected: f64| (got - expected).abs() / expected.abs().max(f64::MIN_POSITIVE);
         let rates = self.schedule().at(m2t_common::Step(step as u64));
-        let pairs = committed.loss_by_rank.iter().copied().zip(expected.loss_by_rank.iter().copied()).chain([
-            (committed.gradient_norm, expected.gradient_norm),
-            (rates.learning_rate, expected.learning_rate),
-            (rates.parameter_momentum, expected.parameter_momentum),
-            (rates.statistics_momentum, expected.statistics_momentum),
-        ]);
-        pairs.map(|(got, expected)| relative(got, expected)).fold(0.0, worse)
+        let errors = [
+            self.error_of_losses(step, committed),
+            relative(committed.gradient_norm, expected.gradient_norm),
+            relative(rates.learning_rate, expected.learning_rate),
+            relative(rates.parameter_momentum, expected.parameter_momentum),
+            relative(rates.statistics_momentum, expected.statistics_momentum),
+        ];
+        errors.into_iter().fold(0.0, worse)
     }
 
     /// Worst error of the state, and the entry it stands in.
-    pub fn error_of_state(&self, snapshot: &Snapshot) -> (f64, String) {
+    pub(crate) fn error_of_state(&self, snapshot: &Snapshot) -> (f64, String) {
         let mut worst = (0.0, String::new());
         for (name, expected) in &self.state {
             let error = error_of_entry(&values(snapshot, name), expected);
@@ -160,8 +166,12 @@ impl Case {
     }
 }
 
+fn relative(got: f64, expected: f64) -> f64 {
+    (got - expected).abs() / expected.abs().max(f64::MIN_POSITIVE)
+}
+
 /// The larger of two errors; NaN is the largest.
-pub fn worse(a: f64, b: f64) -> f64 {
+pub(crate) fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 

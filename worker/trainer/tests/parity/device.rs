@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::case::{Case, worse};
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub dtype: Dtype,
     pub reduction: Reduction,
     pub n_steps: usize,
@@ -27,7 +27,7 @@ pub struct Settings {
 
 /// What a run gave, and how far it is from the fixture.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     pub worst_step: f64,
     pub worst_state: f64,
     pub worst_entry: String,
@@ -35,10 +35,10 @@ pub struct Outcome {
 }
 
 /// Ways to place the ranks of a case: for each device, its ranks.
-pub struct Ways(String, Vec<Vec<Rank>>);
+pub(crate) struct Ways(String, Vec<Vec<Rank>>);
 
 impl Ways {
-    pub fn of(ranks: u32) -> Vec<Self> {
+    pub(crate) fn of(ranks: u32) -> Vec<Self> {
         let all = || (0..ranks).map(Rank);
         let mut ways = vec![Self("one device".to_owned(), vec![all().collect()])];
         if ranks > 1 {
@@ -52,7 +52,7 @@ impl Ways {
         ways
     }
 
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.0
     }
 }
@@ -62,7 +62,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Job {
+pub(crate) struct Job {
     path: PathBuf,
     settings: Settings,
     ranks: Vec<Rank>,
@@ -71,11 +71,11 @@ pub struct Job {
 }
 
 /// What this process is to do, if it was started as one device of several.
-pub fn job_from_parent() -> Option<Job> {
+pub(crate) fn job_from_parent() -> Option<Job> {
     std::env::var(JOB).ok().map(|job| serde_json::from_str(&job).expect("the parent writes valid jobs"))
 }
 
-pub fn run(path: &Path, settings: Settings, Ways(_, devices): &Ways) -> Outcome {
+pub(crate) fn run(path: &Path, settings: Settings, Ways(_, devices): &Ways) -> Outcome {
     if let [ranks] = devices.as_slice() {
         return train(path, settings, ranks, Arc::new(Solo));
     }
@@ -113,7 +113,7 @@ fn line<T: for<'de> Deserialize<'de>>(lines: &mut impl BufRead) -> T {
     serde_json::from_str(&line).unwrap_or_else(|e| panic!("a device said {line:?}: {e}"))
 }
 
-pub fn be_one_of_several(job: &Job) {
+pub(crate) fn be_one_of_several(job: &Job) {
     let say = |value: serde_json::Value| {
         println!("{value}");
         std::io::stdout().flush().unwrap();
@@ -144,7 +144,12 @@ fn train(path: &Path, settings: Settings, ranks: &[Rank], group: Arc<dyn Collect
     for step in 0..settings.n_steps {
         let batch: Vec<_> = ranks.iter().map(|&rank| (rank, case.views(step, rank, kind))).collect();
         let committed = trainer.step(&batch, &schedule, Stopping::No).unwrap();
-        worst_step = worse(worst_step, case.error_of_step(step, &committed));
+        // float32 is held to its losses: a gradient's norm over the smallest groups takes float32's digits.
+        let error = match settings.dtype {
+            Dtype::Float64 => case.error_of_step(step, &committed),
+            Dtype::Float32 => case.error_of_losses(step, &committed),
+        };
+        worst_step = worse(worst_step, error);
     }
     let snapshot = trainer.state.snapshot(case.ranks(), &*group).unwrap();
     // The fixture's state is that after the last step.
