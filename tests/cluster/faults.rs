@@ -1,43 +1,43 @@
 //! Processes die, hang and fail; the run ends as if nothing had happened.
 
-use m2t_common::status::PhaseName;
+use m2t_common::status::{PhaseName, Status};
 use m2t_tests::fake::Fault;
 use m2t_tests::harness::{Cluster, ClusterSettings, PATIENCE};
 use rustix::process::{Pid, Signal, test_kill_process};
 
 use crate::{assert_finished, ranks_of, two_daemons_of_two, wait_held_at};
 
+/// The generation ends by whoever is heard first: the trainer that failed, or a peer that lost it.
+fn assert_ended_by_a_trainer(status: &Status) {
+    assert_eq!(status.generation.0, 2);
+    let ended = "generation 1 ended: the trainer of device";
+    assert!(
+        status.events.iter().any(|event| event.text.starts_with(ended)),
+        "{:#?}",
+        status.events
+    );
+}
+
 #[test]
 fn a_killed_trainer_costs_a_generation_and_nothing_else() {
     let mut cluster = two_daemons_of_two();
     cluster.control.fault("b:1", 13, Fault::Die);
     cluster.control.hold(14);
-    let status = wait_held_at(&cluster, 14);
-    assert_eq!(status.generation.0, 2);
-    assert!(
-        status
-            .events
-            .iter()
-            .any(|event| event.text.contains("b:1") && event.text.contains("signal 9")),
-        "{:#?}",
-        status.events
-    );
+    assert_ended_by_a_trainer(&wait_held_at(&cluster, 14));
+    let said = "the trainer of device 1 was killed by signal 9";
+    cluster.daemon("b").wait_for_text(said);
     cluster.control.release();
     assert_finished(&mut cluster);
 }
 
 #[test]
-fn what_a_trainer_said_last_is_in_the_events() {
+fn what_a_trainer_said_last_is_reported_with_its_exit_status() {
     let mut cluster = two_daemons_of_two();
     cluster.control.fault("a:0", 3, Fault::Exit(9));
     cluster.control.hold(4);
-    let status = wait_held_at(&cluster, 4);
-    let said = "exit status 9: told to fail before step 3";
-    assert!(
-        status.events.iter().any(|event| event.text.contains(said)),
-        "{:#?}",
-        status.events
-    );
+    assert_ended_by_a_trainer(&wait_held_at(&cluster, 4));
+    let said = "the trainer of device 0 ended with exit status 9: told to fail before step 3";
+    cluster.daemon("a").wait_for_text(said);
     cluster.control.release();
     assert_finished(&mut cluster);
 }
@@ -64,6 +64,24 @@ fn trainers_that_fail_again_and_again_end_the_run() {
     std::fs::remove_dir_all(cluster.control.folder()).unwrap();
     cluster.start_coordinator();
     cluster.start_daemon("a", "cpu:1");
+    cluster.expect_exit(3);
+}
+
+#[test]
+fn a_trainer_that_cannot_be_started_ends_the_run_with_the_reason() {
+    let mut cluster = Cluster::new(ClusterSettings {
+        min_devices: Some(1),
+        ..ClusterSettings::fake()
+    });
+    let trainer = cluster.path("small.toml"); // A file, but no program.
+    cluster.start_coordinator();
+    let mut daemon = cluster.daemon_process("a", "cpu:1", &["--trainer", trainer.to_str().unwrap()]);
+    daemon.expect_exit(3);
+    let said = daemon.output();
+    assert!(
+        said.contains("could not be started") && said.contains("small.toml"),
+        "{said}"
+    );
     cluster.expect_exit(3);
 }
 

@@ -181,7 +181,10 @@ impl Cluster {
         if !more.contains(&"--trainer") {
             command.arg("--trainer").arg(&self.settings.trainer);
         }
-        command.env(crate::fake::CONTROL_VARIABLE, self.control.folder());
+        command
+            .env(crate::fake::CONTROL_VARIABLE, self.control.folder())
+            // A killed daemon leaves the folder of its sockets behind.
+            .env("TMPDIR", self.folder.path());
         Process::start(&format!("daemon {name}"), &mut command)
     }
 

@@ -46,9 +46,11 @@ pub async fn watch(
         .map_err(lost)?;
     let mut statuses = watching.into_inner();
     while let Some(status) = statuses.message().await.map_err(lost)? {
-        if format == Format::Table && out.is_terminal() {
+        match format {
             // Home, clear to the end: the table stays in place without a flicker.
-            write!(out, "\x1b[H\x1b[J")?;
+            Format::Table if out.is_terminal() => write!(out, "\x1b[H\x1b[J")?,
+            Format::Table => writeln!(out)?,
+            Format::Json => {}
         }
         write(&convert(status)?, format, out)?;
     }
