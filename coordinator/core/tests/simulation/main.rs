@@ -5,6 +5,11 @@
 //! `PROPTEST_CASES=20000` makes it a soak. Any subsequence of actions is valid (an action that means nothing now does nothing), so a failing case shrinks to a
 //! short story. Not here: sockets and files; the `cluster` tests have those.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests; clippy knows only the functions marked as such"
+)]
+
 mod invariants;
 mod machine;
 mod network;

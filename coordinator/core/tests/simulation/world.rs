@@ -12,7 +12,7 @@ use crate::machine::{Cluster, Machine, checkpoint};
 use crate::network::{Network, Packet};
 
 /// One thing that happens. Numbers choose among what there is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
     /// A packet arrives, not necessarily the oldest.
     Deliver(u8),
