@@ -103,14 +103,12 @@ impl Driver {
                 .core
                 .next_deadline()
                 .map(|deadline| Instant::now() + self.clock.until(deadline));
-            let late_by = tokio::select! {
+            tokio::select! {
                 biased;
-                n = queue.recv_many(&mut batch, BATCH) => {
-                    anyhow::ensure!(n > 0, "the gRPC service ended");
-                    Duration::ZERO
-                }
-                late_by = sleep_until(due) => late_by,
-            };
+                n = queue.recv_many(&mut batch, BATCH) => anyhow::ensure!(n > 0, "the gRPC service ended"),
+                () = sleep_until(due) => {}
+            }
+            let late_by = due.map_or(Duration::ZERO, |due| due.elapsed());
             if late_by > self.heartbeat_timeout / 2 {
                 // This process was stopped or starved. What was said meanwhile is still on its way in: hear it before
                 // counting anyone as silent.
@@ -236,13 +234,10 @@ impl Driver {
     }
 }
 
-/// Sleeps until `due`, for ever without; says by how much it overslept.
-async fn sleep_until(due: Option<Instant>) -> Duration {
+/// Sleeps until `due`, for ever without.
+async fn sleep_until(due: Option<Instant>) {
     match due {
-        Some(due) => {
-            tokio::time::sleep_until(due).await;
-            due.elapsed()
-        }
+        Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
 }

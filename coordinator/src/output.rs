@@ -3,7 +3,7 @@
 mod metrics;
 mod train_log;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -39,11 +39,16 @@ impl Output {
             ))
         })?;
         let lock = append(&folder.join(".lock"))?;
-        lock.try_lock().map_err(|_| {
-            Refused::new(format!(
-                "another coordinator works in the output folder {}; stop it or choose another with --output",
-                folder.display()
-            ))
+        lock.try_lock().map_err(|e| {
+            let folder = folder.display();
+            Refused::new(match e {
+                TryLockError::WouldBlock => format!(
+                    "another coordinator works in the output folder {folder}; stop it or choose another with --output"
+                ),
+                TryLockError::Error(e) => {
+                    format!("could not lock the output folder {folder}: {e}; choose another with --output")
+                }
+            })
         })?;
         Ok(Self {
             probe: write_probe(folder)?,

@@ -3,8 +3,8 @@
 use m2t_common::Step;
 use m2t_common::machine_link::{Outcome, ToMachine};
 
+use crate::assignments::say_last;
 use crate::group::Stage;
-use crate::hello::say_last;
 use crate::phase::Phase;
 use crate::{Core, DrainReason, Effect, EndCause, Failure, Notice, Record};
 

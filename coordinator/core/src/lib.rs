@@ -41,6 +41,7 @@
 //!
 //! Not here: sockets, clocks, files, logging. Those are the shell's, m2t-coordinator.
 
+mod assignments;
 mod checkpoints;
 mod deadlines;
 mod drain;
@@ -51,6 +52,7 @@ mod hello;
 mod history;
 mod input;
 mod machine;
+mod membership;
 mod news;
 mod notice;
 mod phase;

@@ -90,16 +90,16 @@ fn every_damage_is_named() {
             unharmed,
         ),
         ("manifest.json cannot be read", intact, |f| {
-            fs::remove_file(f.join(MANIFEST_FILE)).unwrap()
+            fs::remove_file(f.join(MANIFEST_FILE)).unwrap();
         }),
         ("manifest.json is not a manifest", intact, |f| {
-            fs::write(f.join(MANIFEST_FILE), "{").unwrap()
+            fs::write(f.join(MANIFEST_FILE), "{").unwrap();
         }),
         ("has 3 bytes", intact, |f| {
-            fs::write(f.join(STATE_FILE), "cut").unwrap()
+            fs::write(f.join(STATE_FILE), "cut").unwrap();
         }),
         ("the bytes of", intact, |f| {
-            fs::write(f.join(STATE_FILE), "State at 4").unwrap()
+            fs::write(f.join(STATE_FILE), "State at 4").unwrap();
         }),
     ];
     for (expected, change, harm) in cases {

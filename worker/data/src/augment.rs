@@ -31,7 +31,7 @@ pub struct ViewKey {
     pub epoch: u64,
     /// The sample whose place in the batch this is; also when another picture takes its place.
     pub sample: Sample,
-    /// 0 for the first view, 1 for the second.
+    /// 0 for the first view, 1 for the second; there is no other.
     pub view: usize,
 }
 

@@ -4,6 +4,8 @@
 //! so that neighbours in raw pixels or in colours say little about the class. Every picture depends on (seed, split,
 //! class, number) alone: any number of threads writes the same bytes. Reads nothing back, knows no augmentation.
 
+mod develop;
+mod light;
 mod material;
 mod noise;
 mod scene;
@@ -19,8 +21,9 @@ use std::thread;
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use m2t_common::random::Stream;
 
+use develop::Picture;
 use material::Material;
-use scene::{Picture, photograph};
+use scene::photograph;
 
 /// How many classes there can be.
 pub const MOST_CLASSES: u32 = Material::ALL.len() as u32;

@@ -12,7 +12,7 @@ use crate::machine::{Cluster, Machine, checkpoint};
 use crate::network::{Network, Packet};
 
 /// One thing that happens. Numbers choose among what there is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Action {
     /// A packet arrives, not necessarily the oldest.
     Deliver(u8),
@@ -34,6 +34,8 @@ pub(crate) enum Action {
     KillDaemon(u8),
     /// A daemon wants to leave.
     Leave(u8),
+    /// For a moment all goes well: everything under way arrives in order, every trainer does one thing.
+    Round,
     /// The shell finished verifying a checkpoint.
     Verify,
     /// Time passes.
@@ -137,6 +139,7 @@ impl World {
                 }
             }
             Action::Leave(index) => self.say(pick(index), vec![FromMachine::Leaving]),
+            Action::Round => self.round(),
             Action::Verify => self.verify(),
             Action::Advance(milliseconds) => {
                 self.now += milliseconds;

@@ -51,6 +51,8 @@ impl Fleet {
         let child = command
             .stdout(file)
             .stderr(same_file)
+            // The logs are files to be read, and quoted from.
+            .env("NO_COLOR", "1")
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot run {}", command.get_program().display()))?;

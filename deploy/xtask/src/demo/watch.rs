@@ -75,13 +75,14 @@ impl Watch {
         let mut command = self.ask(stage);
         println!("\n$ {}", stage.workspace.typed(&command));
         if let Ok(answer) = command.output() {
-            print!(
-                "{}{}",
-                String::from_utf8_lossy(&answer.stdout),
-                String::from_utf8_lossy(&answer.stderr)
-            );
+            // What it prints when it fails is for people, too.
+            let words = if answer.status.success() {
+                answer.stdout
+            } else {
+                answer.stderr
+            };
+            println!("{}\n", String::from_utf8_lossy(&words).trim_end());
         }
-        println!();
     }
 
     fn ask(&self, stage: &Stage<'_>) -> Command {
@@ -112,7 +113,9 @@ fn line(status: &Status) -> String {
         Some(progress) if status.phase == PhaseName::Training => {
             let mut line = format!(
                 "{phase}  step {}/{}  epoch {}",
-                progress.step, progress.total_steps, progress.epoch
+                progress.step,
+                progress.total_steps,
+                progress.epoch + 1
             );
             if let Some(loss) = progress.loss {
                 line += &format!("  loss {loss:.4}");
@@ -178,7 +181,7 @@ mod tests {
         );
         assert_eq!(
             line(&status(PhaseName::Training, 200)),
-            "training  step 200/400  epoch 3  loss 1.5000  lr 0.1250  142 images/s  data wait 3 %  2 min 10 s left"
+            "training  step 200/400  epoch 4  loss 1.5000  lr 0.1250  142 images/s  data wait 3 %  2 min 10 s left"
         );
     }
 

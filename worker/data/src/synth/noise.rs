@@ -29,8 +29,12 @@ impl Point {
         Self::new(self.x * cos - self.y * sin, self.x * sin + self.y * cos)
     }
 
+    pub(super) fn dot(self, other: Self) -> f32 {
+        self.x * other.x + self.y * other.y
+    }
+
     pub(super) fn length(self) -> f32 {
-        (self.x * self.x + self.y * self.y).sqrt()
+        self.dot(self).sqrt()
     }
 }
 
