@@ -244,12 +244,21 @@ async fn pass_on(pipe: impl AsyncRead + Unpin, device: DeviceIndex, last: Option
         // A closed standard error must not end the trainers.
         let _ = writeln!(std::io::stderr().lock(), "[device {device}] {text}");
         if let Some(Ok(mut last)) = last.as_ref().map(|last| last.lock())
-            && !text.is_empty()
+            && is_telling(text)
         {
             text.clone_into(&mut last);
         }
         line.clear();
     }
+}
+
+/// Whether a line says why a process ends. The last lines of a panic do not: the hint at the backtrace, or its frames.
+fn is_telling(line: &str) -> bool {
+    let text = line.trim_start();
+    let is_indented = text.len() < line.len();
+    let is_frame = text.starts_with("at ") || text.starts_with(|c: char| c.is_ascii_digit());
+    let is_hint = text.starts_with("note: ") || text == "stack backtrace:";
+    !(text.is_empty() || is_hint || (is_indented && is_frame))
 }
 
 fn send_signal(child: &Child, signal: Signal) {
@@ -277,5 +286,46 @@ fn describe(device: DeviceIndex, status: std::io::Result<ExitStatus>, last_words
         format!("the trainer of device {device} {how}")
     } else {
         format!("the trainer of device {device} {how}: {last_words}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_words_of_a_panic_are_its_message() {
+        let panic = "thread 'main' panicked at src/main.rs:2:5:\nno such tensor\nstack backtrace:\n   0: core::panic\n             \
+            at /rustc/library/core\n\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n";
+        let abort =
+            "terminate called after throwing an instance of 'c10::Error'\n  what():  no such tensor\n";
+        for (output, expected) in [(panic, "no such tensor"), (abort, "  what():  no such tensor")] {
+            let last = Arc::new(Mutex::new(String::new()));
+            pass_on(output.as_bytes(), DeviceIndex(0), Some(Arc::clone(&last))).await;
+            assert_eq!(*last.lock().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn an_end_is_described_by_status_and_last_words() {
+        for (status, last_words, expected) in [
+            (
+                ExitStatus::from_raw(3 << 8),
+                "",
+                "the trainer of device 1 ended with exit status 3",
+            ),
+            (
+                ExitStatus::from_raw(9),
+                "",
+                "the trainer of device 1 was killed by signal 9",
+            ),
+            (
+                ExitStatus::from_raw(0),
+                "why",
+                "the trainer of device 1 ended with exit status 0: why",
+            ),
+        ] {
+            assert_eq!(describe(DeviceIndex(1), Ok(status), last_words), expected);
+        }
     }
 }
