@@ -3,7 +3,11 @@
 
 fn main() {
     let lib = std::env::var("DEP_M2T_TORCH_LIBTORCH_LIB").expect("m2t-torch says where libtorch lies");
-    for rpath in ["$ORIGIN/../../.libtorch/torch/lib", "$ORIGIN/../../../.libtorch/torch/lib", &lib] {
+    for rpath in [
+        "$ORIGIN/../../.libtorch/torch/lib",
+        "$ORIGIN/../../../.libtorch/torch/lib",
+        &lib,
+    ] {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{rpath}");
     }
 }

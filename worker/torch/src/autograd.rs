@@ -22,7 +22,10 @@ type Callback = Box<dyn Fn() + Send + Sync>;
 
 /// Calls `ready` each time a backward has completed the leaf's gradient, on the thread that runs the backward. The hook
 /// lives as long as the leaf. A panic in `ready` ends the process: nothing may unwind through libtorch.
-pub fn on_gradient_ready(leaf: &mut Tensor, ready: impl Fn() + Send + Sync + 'static) -> Result<(), TorchError> {
+pub fn on_gradient_ready(
+    leaf: &mut Tensor,
+    ready: impl Fn() + Send + Sync + 'static,
+) -> Result<(), TorchError> {
     let callback: Box<Callback> = Box::new(Box::new(ready));
     let context = Box::into_raw(callback).cast::<c_void>();
     // SAFETY: the leaf is a live at::Tensor. The shim takes `context` over in any case and gives it back exactly once,
@@ -81,7 +84,8 @@ mod tests {
     #[test]
     fn a_gradient_of_another_shape_is_an_error_and_not_a_crash() {
         let mut leaf = Tensor::from_slice(&[1f32, 2.0]).set_requires_grad(true);
-        let error = on_gradient_ready(&mut Tensor::new(), || ()).expect_err("an undefined tensor has no gradient");
+        let error =
+            on_gradient_ready(&mut Tensor::new(), || ()).expect_err("an undefined tensor has no gradient");
         assert!(!error.to_string().is_empty());
         set_gradient(&mut leaf, &Tensor::zeros([2], (Kind::Float, Device::Cpu))).unwrap();
     }

@@ -11,7 +11,7 @@ use tch::Tensor;
 /// An exception of libtorch, with its message.
 #[derive(Debug, thiserror::Error)]
 #[error("libtorch: {0}")]
-pub struct TorchError(String);
+pub struct TorchError(pub String);
 
 /// One thread pool size for the whole process; call it before the first tensor operation. More than one operation
 /// never runs at the same time, so that a step's bits do not depend on timing.

@@ -43,18 +43,34 @@ pub struct Belonging {
 }
 
 /// Writes `snapshot` below `folder` (the run's `checkpoints/`), durably.
-pub fn write(folder: &Path, snapshot: &Snapshot, belonging: &Belonging) -> Result<CheckpointReport, CheckpointError> {
+pub fn write(
+    folder: &Path,
+    snapshot: &Snapshot,
+    belonging: &Belonging,
+) -> Result<CheckpointReport, CheckpointError> {
     let name = CheckpointName::new(snapshot.step);
     let beside = folder.join(format!(".{name}.tmp"));
     let target = folder.join(name.as_str());
     let state_digest = snapshot.digest();
     write_folder(&beside, snapshot, belonging, &state_digest)
         .and_then(|()| put_in_place(&beside, &target, folder))
-        .map_err(|source| CheckpointError::Write { path: target.clone(), source })?;
-    Ok(CheckpointReport { name, step: snapshot.step, state_digest })
+        .map_err(|source| CheckpointError::Write {
+            path: target.clone(),
+            source,
+        })?;
+    Ok(CheckpointReport {
+        name,
+        step: snapshot.step,
+        state_digest,
+    })
 }
 
-fn write_folder(folder: &Path, snapshot: &Snapshot, belonging: &Belonging, state_digest: &str) -> io::Result<()> {
+fn write_folder(
+    folder: &Path,
+    snapshot: &Snapshot,
+    belonging: &Belonging,
+    state_digest: &str,
+) -> io::Result<()> {
     // What an earlier attempt left.
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -63,7 +79,8 @@ fn write_folder(folder: &Path, snapshot: &Snapshot, belonging: &Belonging, state
     fs::create_dir_all(folder)?;
     let file = folder.join(STATE_FILE);
     let views = snapshot.tensors.iter().map(|(name, tensor)| {
-        let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes).map_err(io::Error::other)?;
+        let view =
+            TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes).map_err(io::Error::other)?;
         Ok((name.as_str(), view))
     });
     let views = views.collect::<io::Result<Vec<_>>>()?;
@@ -98,16 +115,31 @@ fn put_in_place(beside: &Path, target: &Path, folder: &Path) -> io::Result<()> {
 fn entry(file: &Path) -> io::Result<FileEntry> {
     let mut hasher = blake3::Hasher::new();
     let size = io::copy(&mut File::open(file)?, &mut hasher)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(FileEntry { name, size, blake3: hasher.finalize().to_hex().to_string() })
+    let name = file
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    Ok(FileEntry {
+        name,
+        size,
+        blake3: hasher.finalize().to_hex().to_string(),
+    })
 }
 
 /// Reads the checkpoint in `folder` and verifies it, file by file and as a whole.
 pub fn read(folder: &Path) -> Result<(Manifest, Snapshot), CheckpointError> {
-    let unreadable = |source| CheckpointError::Read { path: folder.to_owned(), source };
-    let damaged = |problem: String| CheckpointError::Damaged { path: folder.to_owned(), problem };
+    let unreadable = |source| CheckpointError::Read {
+        path: folder.to_owned(),
+        source,
+    };
+    let damaged = |problem: String| CheckpointError::Damaged {
+        path: folder.to_owned(),
+        problem,
+    };
     let bytes = fs::read(folder.join(MANIFEST_FILE)).map_err(unreadable)?;
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("its manifest: {e}")))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|e| damaged(format!("its manifest: {e}")))?;
     if manifest.format != FORMAT {
         let problem = format!("its format is {}, this version reads {FORMAT}", manifest.format);
         return Err(damaged(problem));
@@ -121,12 +153,21 @@ pub fn read(folder: &Path) -> Result<(Manifest, Snapshot), CheckpointError> {
     let bytes = fs::read(folder.join(STATE_FILE)).map_err(unreadable)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(format!("{STATE_FILE}: {e}")))?;
     let named = |(name, view): (String, TensorView<'_>)| {
-        let tensor = NamedBytes { dtype: view.dtype(), shape: view.shape().to_vec(), bytes: view.data().to_vec() };
+        let tensor = NamedBytes {
+            dtype: view.dtype(),
+            shape: view.shape().to_vec(),
+            bytes: view.data().to_vec(),
+        };
         (name, tensor)
     };
-    let snapshot = Snapshot { step: manifest.step, tensors: file.tensors().into_iter().map(named).collect() };
+    let snapshot = Snapshot {
+        step: manifest.step,
+        tensors: file.tensors().into_iter().map(named).collect(),
+    };
     if snapshot.digest() != manifest.state_digest {
-        return Err(damaged("its tensors do not have the digest its manifest says".to_owned()));
+        return Err(damaged(
+            "its tensors do not have the digest its manifest says".to_owned(),
+        ));
     }
     Ok((manifest, snapshot))
 }
@@ -138,10 +179,14 @@ pub fn find(path: &Path) -> PathBuf {
     }
     let names = |folder: PathBuf| {
         let entries = fs::read_dir(&folder).ok()?;
-        let names = entries.flatten().filter_map(|e| CheckpointName::parse(&e.file_name().to_string_lossy()));
+        let names = entries
+            .flatten()
+            .filter_map(|e| CheckpointName::parse(&e.file_name().to_string_lossy()));
         names.max().map(|name| folder.join(name.as_str()))
     };
-    names(path.join("checkpoints")).or_else(|| names(path.to_owned())).unwrap_or_else(|| path.to_owned())
+    names(path.join("checkpoints"))
+        .or_else(|| names(path.to_owned()))
+        .unwrap_or_else(|| path.to_owned())
 }
 
 #[cfg(test)]

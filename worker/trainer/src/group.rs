@@ -24,23 +24,29 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// When the device is not in the placement, or the others cannot be reached.
 pub fn join(start: &Start, link: &dyn Link) -> anyhow::Result<Arc<dyn Collective>> {
     let size = start.placement.devices.len();
-    let index = start
-        .placement
-        .index_of(&start.device)
-        .with_context(|| format!("device {} is not in the placement of generation {}", start.device, start.generation))?;
+    let index = start.placement.index_of(&start.device).with_context(|| {
+        format!(
+            "device {} is not in the placement of generation {}",
+            start.device, start.generation
+        )
+    })?;
     if size == 1 {
         return Ok(Arc::new(Solo));
     }
     let meeting = if index == 0 {
-        let meeting = Meeting::open(start.address, TIMEOUT).context("cannot open the group's meeting point")?;
+        let meeting =
+            Meeting::open(start.address, TIMEOUT).context("cannot open the group's meeting point")?;
         let rendezvous = Rendezvous(meeting.address().to_string().into_bytes());
         link.tell(&News::Rendezvous { rendezvous });
         meeting
     } else {
         let Rendezvous(bytes) = link.rendezvous()?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let address: SocketAddr = text.parse().with_context(|| format!("{text:?} is no meeting point"))?;
-        Meeting::join(address, TIMEOUT).with_context(|| format!("cannot reach the group's meeting point {address}"))?
+        let address: SocketAddr = text
+            .parse()
+            .with_context(|| format!("{text:?} is no meeting point"))?;
+        Meeting::join(address, TIMEOUT)
+            .with_context(|| format!("cannot reach the group's meeting point {address}"))?
     };
     let group = Gloo::connect(meeting, start.address, (index, size), TIMEOUT)
         .with_context(|| format!("device {index} of {size} cannot connect with the others"))?;

@@ -91,7 +91,13 @@ pub fn classify(question: &Question<'_>) -> anyhow::Result<Answer> {
         .count();
     let n = of_val.len();
     let top1 = n_right as f64 / n as f64;
-    Ok(Answer { features: question.features, top1, n, standard_error: (top1 * (1.0 - top1) / n as f64).sqrt(), k })
+    Ok(Answer {
+        features: question.features,
+        top1,
+        n,
+        standard_error: (top1 * (1.0 - top1) / n as f64).sqrt(),
+        k,
+    })
 }
 
 fn labels(index: &Index) -> Vec<u32> {
@@ -108,7 +114,11 @@ fn neighbours(held_out: &Tensor, memory: &Tensor, k: u32) -> Vec<Vec<usize>> {
         let (_, nearest) = closeness.topk(i64::from(k), 1, true, true); // [n, k]
         for row in nearest.unbind(0) {
             let row = Vec::<i64>::try_from(row).expect("indices are int64");
-            all.push(row.into_iter().map(|i| usize::try_from(i).unwrap_or_default()).collect());
+            all.push(
+                row.into_iter()
+                    .map(|i| usize::try_from(i).unwrap_or_default())
+                    .collect(),
+            );
         }
     }
     all
@@ -124,7 +134,10 @@ fn vote(labels: impl Iterator<Item = u32>) -> Option<u32> {
         }
     }
     let most = counts.iter().map(|(_, count)| *count).max()?;
-    counts.into_iter().find(|(_, count)| *count == most).map(|(label, _)| label)
+    counts
+        .into_iter()
+        .find(|(_, count)| *count == most)
+        .map(|(label, _)| label)
 }
 
 /// How images are looked at.
@@ -139,7 +152,11 @@ impl Lens {
         let folder = checkpoint::find(question.checkpoint);
         let (manifest, snapshot) = checkpoint::read(&folder)?;
         let recipe = manifest.recipe;
-        let mut lens = Self { recipe, threads: question.threads, encoder: None };
+        let mut lens = Self {
+            recipe,
+            threads: question.threads,
+            encoder: None,
+        };
         match question.features {
             Features::Pixels => {}
             Features::Random => {
@@ -149,7 +166,9 @@ impl Lens {
             }
             Features::Teacher => {
                 let mut state = State::initial(&lens.recipe, &[Rank(0)])?;
-                state.restore(&snapshot).with_context(|| folder.display().to_string())?;
+                state
+                    .restore(&snapshot)
+                    .with_context(|| folder.display().to_string())?;
                 let statistics = state.history.of(Rank(0)).teacher.copy();
                 lens.encoder = Some((state, statistics));
             }
@@ -167,7 +186,9 @@ impl Lens {
                 Some((state, statistics)) => tch::no_grad(|| {
                     let mut norm = FrozenNorm { statistics };
                     let features = state.network.features(&images, &state.teacher.views, &mut norm); // [n, d]
-                    let length = features.norm_scalaropt_dim(2.0, [1].as_slice(), true).clamp_min(1e-12);
+                    let length = features
+                        .norm_scalaropt_dim(2.0, [1].as_slice(), true)
+                        .clamp_min(1e-12);
                     features / length
                 }),
             });
@@ -201,7 +222,12 @@ impl Lens {
         let (side, (kind, _)) = (self.recipe.training.pixels, options(&self.recipe));
         (0..n.div_ceil(CHUNK)).map(move |i| {
             let range = i * CHUNK..n.min((i + 1) * CHUNK);
-            let shape = [(range.end - range.start) as i64, 3, i64::from(side), i64::from(side)];
+            let shape = [
+                (range.end - range.start) as i64,
+                3,
+                i64::from(side),
+                i64::from(side),
+            ];
             let values = center_views(index, range, side, self.threads)?;
             Ok(Tensor::from_slice(&values).view(shape).to_kind(kind))
         })
@@ -211,8 +237,13 @@ impl Lens {
 /// `n` files of an index from all classes, in an order without runs of one class.
 fn spread(index: &Index, n: u64) -> Index {
     let permutation = m2t_common::shard::Permutation::new(index.files.len() as u64, 0, 0);
-    let files = (0..n).map(|i| index.files[usize::try_from(permutation.at(i)).unwrap_or_default()].clone()).collect();
-    Index { files, ..index.clone() }
+    let files = (0..n)
+        .map(|i| index.files[usize::try_from(permutation.at(i)).unwrap_or_default()].clone())
+        .collect();
+    Index {
+        files,
+        ..index.clone()
+    }
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@
 //! Read [`step`] first: one step as a transaction. Then [`model`] for the networks, [`sum`] for the sum over ranks that
 //! gives equal bits in every placement, [`state`] for what a step changes, [`train`] for the loop around it.
 
-pub mod train;
-pub mod step;
-pub mod pending;
-pub mod sum;
-pub mod optimizer;
-pub mod model;
-pub mod state;
 pub mod checkpoint;
 pub mod group;
-pub mod link;
 pub mod knn;
+pub mod link;
+pub mod model;
+pub mod optimizer;
+pub mod pending;
+pub mod state;
+pub mod step;
+pub mod sum;
+pub mod train;

@@ -36,8 +36,13 @@ pub struct Daemon {
 impl Daemon {
     /// Connects, and waits for the first line. `gone` is called, on a thread of its own, when the connection closes.
     pub fn connect(socket: &Path, gone: impl FnOnce() + Send + 'static) -> anyhow::Result<(Self, Start)> {
-        let stream = UnixStream::connect(socket).with_context(|| format!("no daemon at {}", socket.display()))?;
-        let mut lines = Lines(BufReader::new(stream.try_clone().context("cannot share the daemon's connection")?));
+        let stream =
+            UnixStream::connect(socket).with_context(|| format!("no daemon at {}", socket.display()))?;
+        let mut lines = Lines(BufReader::new(
+            stream
+                .try_clone()
+                .context("cannot share the daemon's connection")?,
+        ));
         let start = match lines.next()? {
             Some(ToTrainer::Start(start)) => *start,
             other => bail!("the daemon's first line is {other:?} and not the start"),
@@ -52,7 +57,11 @@ impl Daemon {
                 gone();
             })
             .context("cannot start a thread")?;
-        let link = Self { writer: Mutex::new(stream), rendezvous: Mutex::new(receiver), draining };
+        let link = Self {
+            writer: Mutex::new(stream),
+            rendezvous: Mutex::new(receiver),
+            draining,
+        };
         Ok((link, start))
     }
 }
@@ -102,7 +111,9 @@ impl Link for Daemon {
 
     fn rendezvous(&self) -> anyhow::Result<Rendezvous> {
         let receiver = self.rendezvous.lock().unwrap_or_else(PoisonError::into_inner);
-        receiver.recv().context("the daemon closed the connection before the group could meet")
+        receiver
+            .recv()
+            .context("the daemon closed the connection before the group could meet")
     }
 
     fn draining(&self) -> bool {
@@ -115,7 +126,10 @@ impl Link for Daemon {
 pub struct ByHand;
 
 impl Link for ByHand {
-    #[expect(clippy::print_stdout, reason = "a trainer run by hand tells its news on standard output")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "a trainer run by hand tells its news on standard output"
+    )]
     fn tell(&self, news: &News) {
         println!("{}", serde_json::to_string(news).expect("news are plain data"));
     }

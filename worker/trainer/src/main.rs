@@ -65,7 +65,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     say_panics_in_a_sentence();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -75,18 +79,37 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "digests and answers are what the commands are for")]
+#[expect(
+    clippy::print_stdout,
+    reason = "digests and answers are what the commands are for"
+)]
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Run { link: Some(socket), .. } => under_a_daemon(&socket),
+        Command::Run {
+            link: Some(socket), ..
+        } => under_a_daemon(&socket),
         Command::Run { start, .. } => by_hand(&start.unwrap_or_default()),
         Command::Digest { path } => {
             let (_, snapshot) = checkpoint::read(&checkpoint::find(&path))?;
             println!("{}", snapshot.digest());
             Ok(())
         }
-        Command::Knn { features, checkpoint, train, val, k, threads } => {
-            let question = Question { features, checkpoint: &checkpoint, train: &train, val: &val, k, threads };
+        Command::Knn {
+            features,
+            checkpoint,
+            train,
+            val,
+            k,
+            threads,
+        } => {
+            let question = Question {
+                features,
+                checkpoint: &checkpoint,
+                train: &train,
+                val: &val,
+                k,
+                threads,
+            };
             println!("{}", serde_json::to_string(&classify(&question)?)?);
             Ok(())
         }
@@ -100,12 +123,17 @@ fn under_a_daemon(socket: &std::path::Path) -> anyhow::Result<()> {
         std::process::exit(1);
     })?;
     let link: Arc<dyn Link> = Arc::new(link);
-    train::train(&start, &link).inspect_err(|error| link.tell(&News::Failed { reason: format!("{error:#}") }))
+    train::train(&start, &link).inspect_err(|error| {
+        link.tell(&News::Failed {
+            reason: format!("{error:#}"),
+        })
+    })
 }
 
 fn by_hand(file: &std::path::Path) -> anyhow::Result<()> {
     let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let start: Start = serde_json::from_slice(&text).with_context(|| format!("{} is no start", file.display()))?;
+    let start: Start =
+        serde_json::from_slice(&text).with_context(|| format!("{} is no start", file.display()))?;
     train::train(&start, &(Arc::new(ByHand) as Arc<dyn Link>))
 }
 
@@ -126,8 +154,15 @@ fn say_panics_in_a_sentence() {
         if std::env::var_os("RUST_BACKTRACE").is_some() {
             standard(info);
         }
-        let place = info.location().map_or_else(String::new, |place| format!(" ({}:{})", place.file(), place.line()));
-        let what = info.payload_as_str().unwrap_or("no message").lines().next().unwrap_or_default();
+        let place = info.location().map_or_else(String::new, |place| {
+            format!(" ({}:{})", place.file(), place.line())
+        });
+        let what = info
+            .payload_as_str()
+            .unwrap_or("no message")
+            .lines()
+            .next()
+            .unwrap_or_default();
         eprintln!("m2t-trainer: internal error: {what}{place}");
     }));
 }

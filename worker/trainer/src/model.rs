@@ -42,7 +42,14 @@ impl Network {
         let projector = Head::new(&mut layout, [0, 1, 3], [encoder.width, hidden, low]);
         let teacher = layout.extent();
         let predictor = Head::new(&mut layout, [4, 5, 7], [low, hidden, low]);
-        Self { layout, teacher, encoder_extent, encoder, projector, predictor }
+        Self {
+            layout,
+            teacher,
+            encoder_extent,
+            encoder,
+            projector,
+            predictor,
+        }
     }
 
     /// The student's prediction, of unit length.

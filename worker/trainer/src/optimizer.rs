@@ -58,7 +58,11 @@ impl Optimizer {
             Role::NormWeight | Role::NormBias | Role::LinearBias { .. } => lr,
             Role::Convolution | Role::Linear => {
                 let (p, g) = (norm(p), norm(g));
-                if p * g > 1e-8 { lr * self.trust_coefficient * p / (g + self.weight_decay * p) } else { lr }
+                if p * g > 1e-8 {
+                    lr * self.trust_coefficient * p / (g + self.weight_decay * p)
+                } else {
+                    lr
+                }
             }
         }
     }

@@ -30,7 +30,11 @@ pub struct Lane {
 
 impl Pending {
     pub(crate) fn new(filling: Arc<Filling>) -> Self {
-        Self { lanes: Vec::new(), reducing: None, filling }
+        Self {
+            lanes: Vec::new(),
+            reducing: None,
+            filling,
+        }
     }
 }
 

@@ -61,7 +61,12 @@ impl State {
             student: Parameters::learning(layout, flat.copy()),
             teacher: Parameters::following(layout, network.teacher, teacher),
             momentum: flat.zeros_like(),
-            history: Histories::new(recipe.training.teacher_statistics, &network, ranks, options(recipe)),
+            history: Histories::new(
+                recipe.training.teacher_statistics,
+                &network,
+                ranks,
+                options(recipe),
+            ),
             network,
         })
     }

@@ -103,7 +103,12 @@ impl Trainer {
     }
 
     /// One step as a transaction: nothing of the state changes before `commit`. `batch` gives each hosted rank's views.
-    pub fn step(&mut self, batch: &[(Rank, Views)], at: &Schedule, stopping: Stopping) -> Result<Committed, Broken> {
+    pub fn step(
+        &mut self,
+        batch: &[(Rank, Views)],
+        at: &Schedule,
+        stopping: Stopping,
+    ) -> Result<Committed, Broken> {
         let mut pending = self.begin();
         for (rank, views) in batch {
             self.lane(&mut pending, *rank, views, at)?; // the last rank's buckets leave as they fill
@@ -118,16 +123,28 @@ impl Trainer {
     }
 
     /// Forward and backward of one hosted rank; ranks come in ascending order, each once.
-    pub fn lane(&mut self, pending: &mut Pending, rank: Rank, views: &Views, at: &Schedule) -> Result<(), Broken> {
+    pub fn lane(
+        &mut self,
+        pending: &mut Pending,
+        rank: Rank,
+        views: &Views,
+        at: &Schedule,
+    ) -> Result<(), Broken> {
         for view in views {
             if view.size() != self.image_shape {
-                return Err(Broken::Images { rank, got: view.size(), expected: self.image_shape.clone() });
+                return Err(Broken::Images {
+                    rank,
+                    got: view.size(),
+                    expected: self.image_shape.clone(),
+                });
             }
         }
         let seat = pending.lanes.len();
         debug_assert_eq!(self.ranks[seat], rank, "ranks come in order");
         let _ = self.gradients[seat].zero_();
-        self.state.student.gradients_into(&self.gradients[seat], &self.network.layout)?;
+        self.state
+            .student
+            .gradients_into(&self.gradients[seat], &self.network.layout)?;
 
         let alpha = at.at(self.state.step).statistics_momentum;
         let running = self.state.history.of(rank).student.copy();
@@ -137,7 +154,8 @@ impl Trainer {
         let q2 = self.network.predict(&views[1], student, &mut norm); // [B, z]
         let (targets, moments) = tch::no_grad(|| {
             let history = &self.state.history.of(rank).teacher;
-            let (mut of_view_1, mut of_view_2) = (TeacherNorm::new(history, alpha), TeacherNorm::new(history, alpha));
+            let (mut of_view_1, mut of_view_2) =
+                (TeacherNorm::new(history, alpha), TeacherNorm::new(history, alpha));
             let k2 = self.network.project(&views[0], teacher, &mut of_view_1); // [B, z]
             let k1 = self.network.project(&views[1], teacher, &mut of_view_2); // [B, z]
             ([k1, k2], [of_view_1.moments, of_view_2.moments])
@@ -148,12 +166,22 @@ impl Trainer {
             pending.reducing = Some(self.start_reducing());
         }
         loss.backward();
-        pending.lanes.push(Lane { rank, loss: loss.double_value(&[]), running, moments });
+        pending.lanes.push(Lane {
+            rank,
+            loss: loss.double_value(&[]),
+            running,
+            moments,
+        });
         Ok(())
     }
 
     fn start_reducing(&self) -> Reducing {
-        let parts = self.ranks.iter().copied().zip(self.gradients.iter().map(Tensor::shallow_clone)).collect();
+        let parts = self
+            .ranks
+            .iter()
+            .copied()
+            .zip(self.gradients.iter().map(Tensor::shallow_clone))
+            .collect();
         let how = (self.summation, Arc::clone(&self.group));
         Reducing::start(Arc::clone(&self.buckets), self.filling.arm(), parts, how)
     }
@@ -166,20 +194,40 @@ impl Trainer {
         gradient /= f64::from(self.world);
         let lanes = std::mem::take(&mut pending.lanes);
         let around = &self.state.history.of(self.ranks[0]).teacher.mean;
-        let outcome = self.round.exchange(&lanes, around, stopping, (self.summation, &*self.group))?;
+        let outcome = self
+            .round
+            .exchange(&lanes, around, stopping, (self.summation, &*self.group))?;
         let gradient_norm = gradient.norm().to_kind(Kind::Double).double_value(&[]);
-        Ok(Sums { gradient, gradient_norm, outcome, lanes })
+        Ok(Sums {
+            gradient,
+            gradient_norm,
+            outcome,
+            lanes,
+        })
     }
 
     /// Makes the step: optimizer, histories, teacher. All of it; nothing here can fail.
     pub fn commit(&mut self, sums: Sums, at: &Schedule) -> Committed {
-        let Sums { gradient, gradient_norm, outcome, lanes } = sums;
+        let Sums {
+            gradient,
+            gradient_norm,
+            outcome,
+            lanes,
+        } = sums;
         let (step, rates) = (self.state.step, at.at(self.state.step));
         let state = &mut self.state;
         tch::no_grad(|| {
             let layout = &self.network.layout;
-            self.optimizer.update(layout, &mut state.student.flat, &mut state.momentum, &gradient, rates.learning_rate);
-            state.history.commit(outcome.shared.as_ref(), lanes, rates.statistics_momentum);
+            self.optimizer.update(
+                layout,
+                &mut state.student.flat,
+                &mut state.momentum,
+                &gradient,
+                rates.learning_rate,
+            );
+            state
+                .history
+                .commit(outcome.shared.as_ref(), lanes, rates.statistics_momentum);
             state.teacher.follow(&state.student, at.teacher_momentum(step));
         });
         state.step = step.next();
@@ -198,3 +246,5 @@ impl Trainer {
     }
 }
 
+#[cfg(test)]
+mod tests;

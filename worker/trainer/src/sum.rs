@@ -21,16 +21,27 @@ use tch::{Kind, Tensor};
 pub enum Broken {
     #[error("the group is broken: {0}")]
     Collective(#[from] TorchError),
-    #[error("{what} of rank {} is not finite; lower the learning rate, or look at its images", list(ranks))]
+    #[error(
+        "{what} of rank {} is not finite; lower the learning rate, or look at its images",
+        list(ranks)
+    )]
     NotFinite { what: &'static str, ranks: Vec<Rank> },
     #[error("the images of rank {rank} have the shape {got:?}, not {expected:?}")]
-    Images { rank: Rank, got: Vec<i64>, expected: Vec<i64> },
+    Images {
+        rank: Rank,
+        got: Vec<i64>,
+        expected: Vec<i64>,
+    },
     #[error("the thread that sums gradients is gone")]
     ReducerGone,
 }
 
 fn list(ranks: &[Rank]) -> String {
-    ranks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    ranks
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// One vector for each rank a device hosts: equal length, kind and place, in ascending order of the ranks.
@@ -89,10 +100,15 @@ fn float(parts: Parts<'_>, shape: Shape<'_>, world: u32, group: &dyn Collective)
     if sum.abs().max().double_value(&[]).is_finite() {
         return Ok(sum);
     }
-    let own: Vec<(Rank, bool)> =
-        parts.iter().map(|(rank, part)| (*rank, part.abs().max().double_value(&[]).is_finite())).collect();
+    let own: Vec<(Rank, bool)> = parts
+        .iter()
+        .map(|(rank, part)| (*rank, part.abs().max().double_value(&[]).is_finite()))
+        .collect();
     let ranks = exact::ranks_not_finite(&own, world, group)?;
-    Err(Broken::NotFinite { what: shape.what, ranks })
+    Err(Broken::NotFinite {
+        what: shape.what,
+        ranks,
+    })
 }
 
 /// A float64 vector on the CPU.

@@ -8,8 +8,8 @@ use m2t_common::recipe::{Plan, Recipe};
 use m2t_common::report::{News, StepReport};
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
-use m2t_data::loader::{Batch, Loader, LoaderSettings};
 use m2t_data::Index;
+use m2t_data::loader::{Batch, Loader, LoaderSettings};
 use tch::{Kind, Tensor};
 
 use crate::checkpoint::{self, Belonging, Writer};
@@ -33,15 +33,24 @@ pub fn train(start: &Start, link: &Arc<dyn Link>) -> anyhow::Result<()> {
     let group = group::join(start, &**link)?;
     let writes_checkpoints = group.index() == 0;
     let mut trainer = Trainer::new(&start.recipe, &ranks, state, group)?;
-    let belonging = Belonging { recipe: start.recipe.clone(), n_samples: start.n_samples };
+    let belonging = Belonging {
+        recipe: start.recipe.clone(),
+        n_samples: start.n_samples,
+    };
     let mut writer = Writer::start(start.output.join("checkpoints"), belonging, Arc::clone(link));
-    link.tell(&News::Ready { step: trainer.state.step });
+    link.tell(&News::Ready {
+        step: trainer.state.step,
+    });
 
     let mut stopped = false;
     let mut began = Instant::now();
     while trainer.state.step.0 < plan.schedule.total_steps && !stopped {
         let batch = loader.next()?;
-        let stopping = if link.draining() { Stopping::AfterThisStep } else { Stopping::No };
+        let stopping = if link.draining() {
+            Stopping::AfterThisStep
+        } else {
+            Stopping::No
+        };
         let committed = trainer.step(&tensors(&batch, &start.recipe), &plan.schedule, stopping)?;
         let step = trainer.state.step;
         link.tell(&News::Stepped(report(step, &committed, &batch, began.elapsed())));
@@ -59,7 +68,10 @@ pub fn train(start: &Start, link: &Arc<dyn Link>) -> anyhow::Result<()> {
     let end = if step.0 < plan.schedule.total_steps {
         News::Stopped { step }
     } else {
-        let state_digest = trainer.state.snapshot(training.world, &**trainer.group())?.digest();
+        let state_digest = trainer
+            .state
+            .snapshot(training.world, &**trainer.group())?
+            .digest();
         News::Finished { step, state_digest }
     };
     link.tell(&end);
@@ -67,7 +79,11 @@ pub fn train(start: &Start, link: &Arc<dyn Link>) -> anyhow::Result<()> {
 }
 
 fn own_ranks(start: &Start) -> anyhow::Result<Vec<Rank>> {
-    let placed = start.placement.devices.iter().find(|placed| placed.device == start.device);
+    let placed = start
+        .placement
+        .devices
+        .iter()
+        .find(|placed| placed.device == start.device);
     let placed = placed.with_context(|| format!("device {} hosts no rank", start.device))?;
     Ok(placed.ranks.clone())
 }
@@ -78,7 +94,11 @@ fn first_state(start: &Start, ranks: &[Rank]) -> anyhow::Result<State> {
         let folder = start.output.join("checkpoints").join(name.as_str());
         let (manifest, snapshot) = checkpoint::read(&folder)?;
         let differences = manifest.recipe.differences(&start.recipe);
-        ensure!(differences.is_empty(), "{} was made by another recipe: {differences:?}", folder.display());
+        ensure!(
+            differences.is_empty(),
+            "{} was made by another recipe: {differences:?}",
+            folder.display()
+        );
         state.restore(&snapshot)?;
     }
     Ok(state)
@@ -110,9 +130,16 @@ fn loader(start: &Start, plan: &Plan, ranks: &[Rank], first_step: Step) -> anyho
 /// The views as tensors of the recipe's kind.
 fn tensors(batch: &Batch, recipe: &Recipe) -> Vec<(Rank, Views)> {
     let (kind, _) = options(recipe);
-    let (b, side) = (i64::from(recipe.training.batch_per_rank), i64::from(recipe.training.pixels));
+    let (b, side) = (
+        i64::from(recipe.training.batch_per_rank),
+        i64::from(recipe.training.pixels),
+    );
     let tensor = |view: &Vec<f32>| as_images(view, [b, 3, side, side], kind);
-    batch.ranks.iter().map(|of_rank| (of_rank.rank, of_rank.views.each_ref().map(tensor))).collect()
+    batch
+        .ranks
+        .iter()
+        .map(|of_rank| (of_rank.rank, of_rank.views.each_ref().map(tensor)))
+        .collect()
 }
 
 fn as_images(values: &[f32], shape: [i64; 4], kind: Kind) -> Tensor {
@@ -121,7 +148,11 @@ fn as_images(values: &[f32], shape: [i64; 4], kind: Kind) -> Tensor {
 
 fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) -> StepReport {
     for replaced in &batch.replaced {
-        tracing::warn!("{} cannot be decoded and was replaced: {}", replaced.path.display(), replaced.reason);
+        tracing::warn!(
+            "{} cannot be decoded and was replaced: {}",
+            replaced.path.display(),
+            replaced.reason
+        );
     }
     StepReport {
         step,

@@ -34,11 +34,19 @@ fn main() {
 fn trials() -> Vec<Trial> {
     let mut trials = Vec::new();
     for path in cases() {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let (exact, float, single) = (path.clone(), path.clone(), path);
         trials.push(Trial::test(format!("{name}::float64"), move || float64(&exact)));
-        trials.push(Trial::test(format!("{name}::float_sum"), move || float_sum(&float)));
-        trials.push(Trial::test(format!("{name}::float32_first_step"), move || float32(&single)));
+        trials.push(Trial::test(format!("{name}::float_sum"), move || {
+            float_sum(&float)
+        }));
+        trials.push(Trial::test(format!("{name}::float32_first_step"), move || {
+            float32(&single)
+        }));
     }
     trials
 }
@@ -49,8 +57,13 @@ fn cases() -> Vec<PathBuf> {
     let folders = std::iter::once(own).chain(more.split(':').filter(|f| !f.is_empty()).map(PathBuf::from));
     let mut cases = Vec::new();
     for folder in folders {
-        let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("no fixtures in {}: {e}", folder.display()));
-        cases.extend(entries.map(|entry| entry.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "json")));
+        let entries =
+            std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("no fixtures in {}: {e}", folder.display()));
+        cases.extend(
+            entries
+                .map(|entry| entry.unwrap().path())
+                .filter(|p| p.extension().is_some_and(|e| e == "json")),
+        );
     }
     cases.sort();
     assert!(!cases.is_empty(), "no parity case found");
@@ -59,7 +72,11 @@ fn cases() -> Vec<PathBuf> {
 
 fn float64(path: &Path) -> Result<(), Failed> {
     let case = Case::read(path);
-    let settings = device::Settings { dtype: Dtype::Float64, reduction: Reduction::Exact, n_steps: case.steps() };
+    let settings = device::Settings {
+        dtype: Dtype::Float64,
+        reduction: Reduction::Exact,
+        n_steps: case.steps(),
+    };
     let mut digests = Vec::new();
     for way in Ways::of(case.ranks()) {
         let outcome = device::run(path, settings, &way);
@@ -74,7 +91,11 @@ fn float64(path: &Path) -> Result<(), Failed> {
 
 fn float_sum(path: &Path) -> Result<(), Failed> {
     let case = Case::read(path);
-    let settings = device::Settings { dtype: Dtype::Float64, reduction: Reduction::Float, n_steps: case.steps() };
+    let settings = device::Settings {
+        dtype: Dtype::Float64,
+        reduction: Reduction::Float,
+        n_steps: case.steps(),
+    };
     for way in Ways::of(case.ranks()) {
         print_and_check(&case, way.name(), &device::run(path, settings, &way), TOLERANCE)?;
     }
@@ -83,7 +104,11 @@ fn float_sum(path: &Path) -> Result<(), Failed> {
 
 fn float32(path: &Path) -> Result<(), Failed> {
     let case = Case::read(path);
-    let settings = device::Settings { dtype: Dtype::Float32, reduction: Reduction::Exact, n_steps: 1 };
+    let settings = device::Settings {
+        dtype: Dtype::Float32,
+        reduction: Reduction::Exact,
+        n_steps: 1,
+    };
     let outcome = device::run(path, settings, &Ways::of(case.ranks())[0]);
     print_and_check(&case, "float32, first step", &outcome, TOLERANCE_OF_FLOAT32)
 }

@@ -28,8 +28,18 @@ impl Meeting {
         let (mut store, mut port) = (ptr::null_mut(), 0);
         let name = c_string(&host.to_string());
         // SAFETY: `name` lives through the call; both out-pointers are valid for writes and are set on success.
-        checked(unsafe { m2t_store_serve(name.as_ptr(), milliseconds(timeout), &raw mut port, &raw mut store) })?;
-        Ok(Self { store, address: SocketAddr::new(host, port) })
+        checked(unsafe {
+            m2t_store_serve(
+                name.as_ptr(),
+                milliseconds(timeout),
+                &raw mut port,
+                &raw mut store,
+            )
+        })?;
+        Ok(Self {
+            store,
+            address: SocketAddr::new(host, port),
+        })
     }
 
     /// Joins the meeting another device opened.
@@ -37,7 +47,14 @@ impl Meeting {
         let mut store = ptr::null_mut();
         let host = c_string(&address.ip().to_string());
         // SAFETY: as in `open`.
-        checked(unsafe { m2t_store_join(host.as_ptr(), address.port(), milliseconds(timeout), &raw mut store) })?;
+        checked(unsafe {
+            m2t_store_join(
+                host.as_ptr(),
+                address.port(),
+                milliseconds(timeout),
+                &raw mut store,
+            )
+        })?;
         Ok(Self { store, address })
     }
 
@@ -82,9 +99,21 @@ impl Gloo {
         let host = c_string(&address.to_string());
         // SAFETY: store and text live through the call, the out-pointer is valid for writes and set on success.
         checked(unsafe {
-            m2t_gloo_new(meeting.store, host.as_ptr(), int(index), int(size), milliseconds(timeout), &raw mut group)
+            m2t_gloo_new(
+                meeting.store,
+                host.as_ptr(),
+                int(index),
+                int(size),
+                milliseconds(timeout),
+                &raw mut group,
+            )
         })?;
-        Ok(Self { group, index, size, _meeting: meeting })
+        Ok(Self {
+            group,
+            index,
+            size,
+            _meeting: meeting,
+        })
     }
 }
 
@@ -109,7 +138,12 @@ impl Collective for Gloo {
         let mut work = ptr::null_mut();
         // SAFETY: group and tensor are live; the work holds its own count of the tensor; the out-pointer is valid.
         checked(unsafe {
-            m2t_gloo_all_reduce(self.group, kept.as_mut_ptr(), u8::from(op == Op::Max), &raw mut work)
+            m2t_gloo_all_reduce(
+                self.group,
+                kept.as_mut_ptr(),
+                u8::from(op == Op::Max),
+                &raw mut work,
+            )
         })?;
         Ok(Handle(Some(Work(work))))
     }
@@ -174,7 +208,9 @@ mod tests {
             let devices: Vec<_> = meetings
                 .into_iter()
                 .enumerate()
-                .map(|(i, meeting)| scope.spawn(move || body(Gloo::connect(meeting, HERE, (i, 3), PATIENCE).unwrap())))
+                .map(|(i, meeting)| {
+                    scope.spawn(move || body(Gloo::connect(meeting, HERE, (i, 3), PATIENCE).unwrap()))
+                })
                 .collect();
             devices.into_iter().map(|device| device.join().unwrap()).collect()
         })
@@ -190,7 +226,11 @@ mod tests {
             group.all_reduce(&largest, Op::Max).unwrap().wait().unwrap();
             let given = Tensor::from_slice(&[10.0 * i as f32]);
             group.broadcast(&given, 2).unwrap().wait().unwrap();
-            (Vec::<i64>::try_from(sum).unwrap(), Vec::<f64>::try_from(largest).unwrap(), given.double_value(&[0]))
+            (
+                Vec::<i64>::try_from(sum).unwrap(),
+                Vec::<f64>::try_from(largest).unwrap(),
+                given.double_value(&[0]),
+            )
         });
         for result in results {
             assert_eq!(result, (vec![3 << 60, 3], vec![2.0, 0.0, f64::INFINITY], 20.0));
@@ -204,8 +244,13 @@ mod tests {
                 return None; // leaves: its sockets close
             }
             let tensor = Tensor::ones([1 << 20], (Kind::Float, Device::Cpu));
-            let broken = (0..50).find_map(|_| group.all_reduce(&tensor, Op::Sum).and_then(Handle::wait).err());
-            Some(broken.expect("an operation without all devices cannot succeed").to_string())
+            let broken =
+                (0..50).find_map(|_| group.all_reduce(&tensor, Op::Sum).and_then(Handle::wait).err());
+            Some(
+                broken
+                    .expect("an operation without all devices cannot succeed")
+                    .to_string(),
+            )
         });
         assert_eq!(errors.iter().flatten().count(), 2, "{errors:?}");
     }

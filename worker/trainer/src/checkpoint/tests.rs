@@ -1,3 +1,5 @@
+//! Checkpoints: read back as written, found by their run, and refused when damaged.
+
 use std::collections::BTreeMap;
 
 use m2t_common::Step;
@@ -8,13 +10,23 @@ use safetensors::Dtype;
 use super::*;
 
 fn snapshot(step: u64) -> Snapshot {
-    let tensor = NamedBytes { dtype: Dtype::F32, shape: vec![2, 1], bytes: vec![1, 2, 3, 4, 5, 6, 7, 8] };
-    Snapshot { step: Step(step), tensors: BTreeMap::from([("student.conv1.weight".to_owned(), tensor)]) }
+    let tensor = NamedBytes {
+        dtype: Dtype::F32,
+        shape: vec![2, 1],
+        bytes: vec![1, 2, 3, 4, 5, 6, 7, 8],
+    };
+    Snapshot {
+        step: Step(step),
+        tensors: BTreeMap::from([("student.conv1.weight".to_owned(), tensor)]),
+    }
 }
 
 fn belonging() -> Belonging {
     let recipe = resolve(Source::Preset("8x_v100_100e"), &[], None).unwrap();
-    Belonging { recipe, n_samples: 5_000 }
+    Belonging {
+        recipe,
+        n_samples: 5_000,
+    }
 }
 
 #[test]
@@ -23,9 +35,15 @@ fn what_is_written_is_read_back() {
     let report = write(folder.path(), &snapshot(7), &belonging()).unwrap();
     let (manifest, read_back) = read(&folder.path().join(report.name.as_str())).unwrap();
     assert_eq!(read_back, snapshot(7));
-    assert_eq!((manifest.state_digest, manifest.n_samples), (report.state_digest, 5_000));
+    assert_eq!(
+        (manifest.state_digest, manifest.n_samples),
+        (report.state_digest, 5_000)
+    );
     assert_eq!(manifest.recipe, belonging().recipe);
-    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     assert_eq!(left, [report.name.as_str()], "nothing is left beside it");
 }
 
@@ -48,9 +66,15 @@ fn damage_is_found_wherever_it_is() {
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
         fs::write(&path, &bytes).unwrap();
-        assert!(matches!(read(&checkpoint), Err(CheckpointError::Damaged { .. })), "{file}");
+        assert!(
+            matches!(read(&checkpoint), Err(CheckpointError::Damaged { .. })),
+            "{file}"
+        );
         fs::remove_file(&path).unwrap();
-        assert!(matches!(read(&checkpoint), Err(CheckpointError::Read { .. })), "{file}");
+        assert!(
+            matches!(read(&checkpoint), Err(CheckpointError::Read { .. })),
+            "{file}"
+        );
     }
 }
 

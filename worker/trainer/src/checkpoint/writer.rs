@@ -43,7 +43,9 @@ impl Writer {
     /// The first that could not be written.
     pub fn finish(self) -> Result<(), CheckpointError> {
         drop(self.snapshots);
-        self.thread.join().expect("the writer does not panic: it only copies bytes")
+        self.thread
+            .join()
+            .expect("the writer does not panic: it only copies bytes")
     }
 }
 

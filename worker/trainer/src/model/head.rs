@@ -32,7 +32,10 @@ impl Head {
 
     /// Applies it.
     pub fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
-        let hidden = self.norm.forward(&self.first.forward(x, weights), weights, norm).relu_(); // [B, h]
+        let hidden = self
+            .norm
+            .forward(&self.first.forward(x, weights), weights, norm)
+            .relu_(); // [B, h]
         self.last.forward(&hidden, weights)
     }
 }

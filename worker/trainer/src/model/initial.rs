@@ -13,8 +13,11 @@ pub fn parameters(layout: &Layout, seed: u64, (kind, device): (Kind, Device)) ->
     let flat = Tensor::zeros([layout.extent().n_elements], (kind, device));
     for (i, parameter) in (0u64..).zip(&layout.parameters) {
         let mut stream = Stream::new("initial parameter", &[seed, i]);
-        let values: Vec<f32> = (0..parameter.len()).map(|_| value(parameter, &mut stream) as f32).collect();
-        flat.narrow(0, parameter.offset, parameter.len()).copy_(&Tensor::from_slice(&values));
+        let values: Vec<f32> = (0..parameter.len())
+            .map(|_| value(parameter, &mut stream) as f32)
+            .collect();
+        flat.narrow(0, parameter.offset, parameter.len())
+            .copy_(&Tensor::from_slice(&values));
     }
     flat
 }

@@ -107,7 +107,12 @@ impl Layout {
     /// Adds a parameter at the end.
     pub fn parameter(&mut self, name: String, shape: &[i64], role: Role) -> ParameterId {
         let offset = self.n_elements;
-        let parameter = Parameter { name, shape: shape.to_vec(), role, offset };
+        let parameter = Parameter {
+            name,
+            shape: shape.to_vec(),
+            role,
+            offset,
+        };
         self.n_elements += (parameter.len() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         self.parameters.push(parameter);
         ParameterId(self.parameters.len() - 1)
@@ -115,7 +120,11 @@ impl Layout {
 
     /// Adds the statistics of a normalisation layer at the end.
     pub fn norm(&mut self, name: String, channels: i64) -> NormId {
-        self.norms.push(NormLayer { name, channels, offset: self.n_channels });
+        self.norms.push(NormLayer {
+            name,
+            channels,
+            offset: self.n_channels,
+        });
         self.n_channels += channels;
         NormId(self.norms.len() - 1)
     }

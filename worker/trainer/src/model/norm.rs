@@ -55,7 +55,10 @@ pub struct Statistics {
 impl Statistics {
     /// Mean 0 and variance 1 for the layers of `extent`, a prefix of `layout`.
     pub fn new(layout: &Layout, extent: Extent, (kind, device): (Kind, Device)) -> Self {
-        let layers = layout.norms[..extent.n_norms].iter().map(|layer| (layer.offset, layer.channels)).collect();
+        let layers = layout.norms[..extent.n_norms]
+            .iter()
+            .map(|layer| (layer.offset, layer.channels))
+            .collect();
         Self {
             mean: Tensor::zeros([extent.n_channels], (kind, device)),
             var: Tensor::ones([extent.n_channels], (kind, device)),
@@ -65,13 +68,20 @@ impl Statistics {
 
     /// A copy with memory of its own.
     pub fn copy(&self) -> Self {
-        Self { mean: self.mean.copy(), var: self.var.copy(), layers: self.layers.clone() }
+        Self {
+            mean: self.mean.copy(),
+            var: self.var.copy(),
+            layers: self.layers.clone(),
+        }
     }
 
     /// Views of one layer's mean and variance.
     pub fn layer(&self, layer: NormId) -> (Tensor, Tensor) {
         let (offset, channels) = self.layers[layer.0];
-        (self.mean.narrow(0, offset, channels), self.var.narrow(0, offset, channels))
+        (
+            self.mean.narrow(0, offset, channels),
+            self.var.narrow(0, offset, channels),
+        )
     }
 }
 
@@ -84,7 +94,16 @@ pub struct StudentNorm<'a> {
 impl Normalise for StudentNorm<'_> {
     fn normalise(&mut self, layer: NormId, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         let (mean, var) = self.running.layer(layer);
-        x.batch_norm(Some(weight), Some(bias), Some(&mean), Some(&var), true, RUNNING_MOMENTUM, EPSILON, true)
+        x.batch_norm(
+            Some(weight),
+            Some(bias),
+            Some(&mean),
+            Some(&var),
+            true,
+            RUNNING_MOMENTUM,
+            EPSILON,
+            true,
+        )
     }
 }
 
@@ -119,8 +138,16 @@ impl<'a> TeacherNorm<'a> {
             var: history.var.ones_like(),
             layers: history.layers.clone(),
         };
-        let moments = Moments { batch: blank(), counts: vec![0; history.layers.len()] };
-        Self { history, alpha, moments, zero_and_one: blank() }
+        let moments = Moments {
+            batch: blank(),
+            counts: vec![0; history.layers.len()],
+        };
+        Self {
+            history,
+            alpha,
+            moments,
+            zero_and_one: blank(),
+        }
     }
 }
 
@@ -139,7 +166,16 @@ impl Normalise for TeacherNorm<'_> {
         let twice_unbiased = (n as f64 / (n - 1) as f64).powi(2);
         let mean = mean * self.alpha + history_mean * (1.0 - self.alpha);
         let var = biased * (self.alpha * twice_unbiased) + history_var * (1.0 - self.alpha);
-        x.batch_norm(Some(weight), Some(bias), Some(&mean), Some(&var), false, 0.0, EPSILON, true)
+        x.batch_norm(
+            Some(weight),
+            Some(bias),
+            Some(&mean),
+            Some(&var),
+            false,
+            0.0,
+            EPSILON,
+            true,
+        )
     }
 }
 
@@ -152,7 +188,16 @@ pub struct FrozenNorm<'a> {
 impl Normalise for FrozenNorm<'_> {
     fn normalise(&mut self, layer: NormId, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         let (mean, var) = self.statistics.layer(layer);
-        x.batch_norm(Some(weight), Some(bias), Some(&mean), Some(&var), false, 0.0, EPSILON, true)
+        x.batch_norm(
+            Some(weight),
+            Some(bias),
+            Some(&mean),
+            Some(&var),
+            false,
+            0.0,
+            EPSILON,
+            true,
+        )
     }
 }
 

@@ -49,7 +49,16 @@ impl Encoder {
             Stem::Imagenet => (7, 2),
             Stem::Small => (3, 1),
         };
-        let stem = ConvNorm::new(layout, ["conv1", "bn1"], Shape { from: 3, to: channels, kernel, stride });
+        let stem = ConvNorm::new(
+            layout,
+            ["conv1", "bn1"],
+            Shape {
+                from: 3,
+                to: channels,
+                kernel,
+                stride,
+            },
+        );
         let (depths, bottleneck) = match model.arch {
             Arch::Resnet18 => ([2, 2, 2, 2], false),
             Arch::Resnet34 => ([3, 4, 6, 3], false),
@@ -64,13 +73,31 @@ impl Encoder {
             for i in 0..depth {
                 let name = format!("layer{}.{i}", stage + 1);
                 let stride = if stage > 0 && i == 0 { 2 } else { 1 };
-                let block = if bottleneck { Block::bottleneck } else { Block::basic };
-                let (block, to) = block(layout, &name, Shape { from, to: inner, kernel: 3, stride });
+                let block = if bottleneck {
+                    Block::bottleneck
+                } else {
+                    Block::basic
+                };
+                let (block, to) = block(
+                    layout,
+                    &name,
+                    Shape {
+                        from,
+                        to: inner,
+                        kernel: 3,
+                        stride,
+                    },
+                );
                 blocks.push(block);
                 from = to;
             }
         }
-        Self { width: from, stem, pool: model.stem, blocks }
+        Self {
+            width: from,
+            stem,
+            pool: model.stem,
+            blocks,
+        }
     }
 
     /// Features after global average pooling.
@@ -88,9 +115,18 @@ impl Encoder {
 
 impl ConvNorm {
     fn new(layout: &mut Layout, [conv, norm]: [&str; 2], shape: Shape) -> Self {
-        let Shape { from, to, kernel, stride } = shape;
+        let Shape {
+            from,
+            to,
+            kernel,
+            stride,
+        } = shape;
         Self {
-            weight: layout.parameter(format!("{conv}.weight"), &[to, from, kernel, kernel], Role::Convolution),
+            weight: layout.parameter(
+                format!("{conv}.weight"),
+                &[to, from, kernel, kernel],
+                Role::Convolution,
+            ),
             stride,
             padding: kernel / 2,
             norm: Norm::new(layout, norm, to),
@@ -99,7 +135,14 @@ impl ConvNorm {
 
     fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        let y = x.conv2d(&weights[self.weight.0], None::<Tensor>, stride, padding, [1, 1], 1);
+        let y = x.conv2d(
+            &weights[self.weight.0],
+            None::<Tensor>,
+            stride,
+            padding,
+            [1, 1],
+            1,
+        );
         self.norm.forward(&y, weights, norm)
     }
 }
@@ -108,17 +151,45 @@ impl Block {
     /// Two 3×3; gives as many channels as its inner width.
     fn basic(layout: &mut Layout, name: &str, shape: Shape) -> (Self, i64) {
         let to = shape.to;
-        let shapes = [shape, Shape { from: to, to, kernel: 3, stride: 1 }];
+        let shapes = [
+            shape,
+            Shape {
+                from: to,
+                to,
+                kernel: 3,
+                stride: 1,
+            },
+        ];
         (Self::new(layout, name, &shapes), to)
     }
 
     /// 1×1, 3×3 with the stride, 1×1 to four times the inner width.
     fn bottleneck(layout: &mut Layout, name: &str, shape: Shape) -> (Self, i64) {
-        let Shape { from, to: inner, stride, .. } = shape;
+        let Shape {
+            from,
+            to: inner,
+            stride,
+            ..
+        } = shape;
         let shapes = [
-            Shape { from, to: inner, kernel: 1, stride: 1 },
-            Shape { from: inner, to: inner, kernel: 3, stride },
-            Shape { from: inner, to: 4 * inner, kernel: 1, stride: 1 },
+            Shape {
+                from,
+                to: inner,
+                kernel: 1,
+                stride: 1,
+            },
+            Shape {
+                from: inner,
+                to: inner,
+                kernel: 3,
+                stride,
+            },
+            Shape {
+                from: inner,
+                to: 4 * inner,
+                kernel: 1,
+                stride: 1,
+            },
         ];
         (Self::new(layout, name, &shapes), 4 * inner)
     }
@@ -126,15 +197,31 @@ impl Block {
     fn new(layout: &mut Layout, name: &str, shapes: &[Shape]) -> Self {
         let mut convolutions = Vec::new();
         for (i, shape) in (1..).zip(shapes) {
-            convolutions.push(ConvNorm::new(layout, [&format!("{name}.conv{i}"), &format!("{name}.bn{i}")], *shape));
+            convolutions.push(ConvNorm::new(
+                layout,
+                [&format!("{name}.conv{i}"), &format!("{name}.bn{i}")],
+                *shape,
+            ));
         }
         let stride: i64 = shapes.iter().map(|shape| shape.stride).product();
         let (from, to) = (shapes[0].from, shapes[shapes.len() - 1].to);
         let downsample = (stride != 1 || from != to).then(|| {
             let names = [&*format!("{name}.downsample.0"), &*format!("{name}.downsample.1")];
-            ConvNorm::new(layout, names, Shape { from, to, kernel: 1, stride })
+            ConvNorm::new(
+                layout,
+                names,
+                Shape {
+                    from,
+                    to,
+                    kernel: 1,
+                    stride,
+                },
+            )
         });
-        Self { convolutions, downsample }
+        Self {
+            convolutions,
+            downsample,
+        }
     }
 
     fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {

@@ -49,7 +49,10 @@ impl Histories {
                 let layers = &network.layout.norms[..network.teacher.n_norms];
                 Self::PerRank {
                     histories: ranks.iter().map(|rank| (*rank, fresh())).collect(),
-                    layers: layers.iter().map(|layer| usize::try_from(layer.channels).unwrap_or_default()).collect(),
+                    layers: layers
+                        .iter()
+                        .map(|layer| usize::try_from(layer.channels).unwrap_or_default())
+                        .collect(),
                 }
             }
         }
@@ -59,7 +62,9 @@ impl Histories {
     pub fn of(&self, rank: Rank) -> &History {
         match self {
             Self::Shared(history) => history,
-            Self::PerRank { histories, .. } => histories.get(&rank).expect("a device has its own ranks' histories"),
+            Self::PerRank { histories, .. } => histories
+                .get(&rank)
+                .expect("a device has its own ranks' histories"),
         }
     }
 
@@ -74,8 +79,13 @@ impl Histories {
             }
             Self::PerRank { histories, layers } => {
                 for lane in lanes {
-                    let history = histories.get_mut(&lane.rank).expect("a device has its own ranks' histories");
-                    let moments = [own_moments(&lane.moments[0], layers), own_moments(&lane.moments[1], layers)];
+                    let history = histories
+                        .get_mut(&lane.rank)
+                        .expect("a device has its own ranks' histories");
+                    let moments = [
+                        own_moments(&lane.moments[0], layers),
+                        own_moments(&lane.moments[1], layers),
+                    ];
                     blend(&mut history.teacher, &moments, alpha);
                     history.student = lane.running;
                 }
@@ -84,7 +94,11 @@ impl Histories {
     }
 
     /// The statistics of all ranks, by the prefix of their names: "" if shared, else "rank3.".
-    pub fn gather(&self, world: u32, group: &dyn Collective) -> Result<BTreeMap<String, [Tensor; 4]>, TorchError> {
+    pub fn gather(
+        &self,
+        world: u32,
+        group: &dyn Collective,
+    ) -> Result<BTreeMap<String, [Tensor; 4]>, TorchError> {
         match self {
             Self::Shared(history) => Ok(BTreeMap::from([(String::new(), history.vectors())])),
             Self::PerRank { histories, .. } => {
@@ -109,18 +123,21 @@ impl Histories {
     pub fn own(&self) -> Vec<(String, [Tensor; 4])> {
         match self {
             Self::Shared(history) => vec![(String::new(), history.views())],
-            Self::PerRank { histories, .. } => {
-                histories.iter().map(|(rank, history)| (format!("rank{rank}."), history.views())).collect()
-            }
+            Self::PerRank { histories, .. } => histories
+                .iter()
+                .map(|(rank, history)| (format!("rank{rank}."), history.views()))
+                .collect(),
         }
     }
 
     fn of_any(&self) -> [Tensor; 4] {
         match self {
             Self::Shared(history) => history.views(),
-            Self::PerRank { histories, .. } => {
-                histories.values().next().expect("a device hosts at least one rank").views()
-            }
+            Self::PerRank { histories, .. } => histories
+                .values()
+                .next()
+                .expect("a device hosts at least one rank")
+                .views(),
         }
     }
 }
@@ -128,7 +145,13 @@ impl Histories {
 impl History {
     /// Student mean and variance, teacher mean and variance, sharing memory.
     pub fn views(&self) -> [Tensor; 4] {
-        [&self.student.mean, &self.student.var, &self.teacher.mean, &self.teacher.var].map(Tensor::shallow_clone)
+        [
+            &self.student.mean,
+            &self.student.var,
+            &self.teacher.mean,
+            &self.teacher.var,
+        ]
+        .map(Tensor::shallow_clone)
     }
 
     fn vectors(&self) -> [Tensor; 4] {
@@ -150,7 +173,11 @@ fn add_as_integers(vector: &Tensor, group: &dyn Collective) -> Result<Tensor, To
 fn blend(history: &mut Statistics, views: &[PooledMoments; 2], alpha: f64) {
     let blended = |old: &Tensor, first: &[f64], second: &[f64]| -> Vec<f64> {
         let pairs = first.iter().zip(second).map(|(a, b)| (a + b) / 2.0);
-        to_f64(old).into_iter().zip(pairs).map(|(old, new)| alpha * new + (1.0 - alpha) * old).collect()
+        to_f64(old)
+            .into_iter()
+            .zip(pairs)
+            .map(|(old, new)| alpha * new + (1.0 - alpha) * old)
+            .collect()
     };
     let mean = blended(&history.mean, &views[0].mean, &views[1].mean);
     let var = blended(&history.var, &views[0].var, &views[1].var);

@@ -21,13 +21,20 @@ pub struct Parameters {
 impl Parameters {
     /// The student's: leaves whose gradients a backward makes.
     pub fn learning(layout: &Layout, flat: Tensor) -> Self {
-        let views = layout.parameters.iter().map(|p| view(&flat, p).detach().set_requires_grad(true)).collect();
+        let views = layout
+            .parameters
+            .iter()
+            .map(|p| view(&flat, p).detach().set_requires_grad(true))
+            .collect();
         Self { flat, views }
     }
 
     /// The teacher's: a prefix of the layout, without gradients.
     pub fn following(layout: &Layout, extent: Extent, flat: Tensor) -> Self {
-        let views = layout.parameters[..extent.n_parameters].iter().map(|p| view(&flat, p)).collect();
+        let views = layout.parameters[..extent.n_parameters]
+            .iter()
+            .map(|p| view(&flat, p))
+            .collect();
         Self { flat, views }
     }
 
@@ -58,5 +65,6 @@ impl Parameters {
 
 /// A parameter's stretch of a flat vector, in its shape.
 pub fn view(flat: &Tensor, parameter: &Parameter) -> Tensor {
-    flat.narrow(0, parameter.offset, parameter.len()).view(parameter.shape.as_slice())
+    flat.narrow(0, parameter.offset, parameter.len())
+        .view(parameter.shape.as_slice())
 }

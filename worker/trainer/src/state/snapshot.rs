@@ -41,7 +41,11 @@ pub enum SnapshotError {
     #[error("the checkpoint has no tensor {name}; it belongs to another network or other statistics")]
     Missing { name: String },
     #[error("the checkpoint's tensor {name} is {got}, not {expected}; it belongs to another network")]
-    Other { name: String, got: String, expected: String },
+    Other {
+        name: String,
+        got: String,
+        expected: String,
+    },
 }
 
 impl Snapshot {
@@ -66,8 +70,14 @@ impl Snapshot {
 
 /// All of `state`, with the statistics of all ranks as gathered.
 pub(super) fn take(state: &State, gathered: &BTreeMap<String, [Tensor; 4]>) -> Snapshot {
-    let tensors = named(state, gathered.iter()).into_iter().map(|(name, tensor)| (name, bytes(&tensor))).collect();
-    Snapshot { step: state.step, tensors }
+    let tensors = named(state, gathered.iter())
+        .into_iter()
+        .map(|(name, tensor)| (name, bytes(&tensor)))
+        .collect();
+    Snapshot {
+        step: state.step,
+        tensors,
+    }
 }
 
 /// Overwrites what `state` holds.
@@ -76,19 +86,30 @@ pub(super) fn restore(state: &mut State, snapshot: &Snapshot) -> Result<(), Snap
     let targets = named(state, own.iter().map(|(prefix, vectors)| (prefix, vectors)));
     let mut sources = Vec::with_capacity(targets.len());
     for (name, target) in &targets {
-        let source = snapshot.tensors.get(name).ok_or_else(|| SnapshotError::Missing { name: name.clone() })?;
+        let source = snapshot
+            .tensors
+            .get(name)
+            .ok_or_else(|| SnapshotError::Missing { name: name.clone() })?;
         let expected = (dtype(target.kind()), shape(target));
         if (source.dtype, &source.shape) != (expected.0, &expected.1) {
             let text = |dtype: Dtype, shape: &[usize]| format!("{dtype} {shape:?}");
             let (got, expected) = (text(source.dtype, &source.shape), text(expected.0, &expected.1));
-            return Err(SnapshotError::Other { name: name.clone(), got, expected });
+            return Err(SnapshotError::Other {
+                name: name.clone(),
+                got,
+                expected,
+            });
         }
         sources.push(source);
     }
     // Only now, when all of it fits: a refused snapshot leaves the state as it was.
     tch::no_grad(|| {
         for ((_, target), source) in targets.iter().zip(sources) {
-            target.shallow_clone().copy_(&Tensor::from_data_size(&source.bytes, &target.size(), target.kind()));
+            target.shallow_clone().copy_(&Tensor::from_data_size(
+                &source.bytes,
+                &target.size(),
+                target.kind(),
+            ));
         }
     });
     state.step = snapshot.step;
@@ -101,15 +122,28 @@ fn named<'a>(
     statistics: impl Iterator<Item = (&'a String, &'a [Tensor; 4])>,
 ) -> Vec<(String, Tensor)> {
     let layout = &state.network.layout;
-    let (student, teacher) = (layout.parameters.as_slice(), &layout.parameters[..state.network.teacher.n_parameters]);
+    let (student, teacher) = (
+        layout.parameters.as_slice(),
+        &layout.parameters[..state.network.teacher.n_parameters],
+    );
     let mut named = Vec::new();
     push_parameters(&mut named, "student", student, &state.student.flat);
     push_parameters(&mut named, "momentum", student, &state.momentum);
     push_parameters(&mut named, "teacher", teacher, &state.teacher.flat);
     for (prefix, [student_mean, student_var, teacher_mean, teacher_var]) in statistics {
         let layers = teacher_layers(layout, state.network.teacher.n_norms);
-        push_statistics(&mut named, &format!("{prefix}student"), &layout.norms, [student_mean, student_var]);
-        push_statistics(&mut named, &format!("{prefix}teacher"), layers, [teacher_mean, teacher_var]);
+        push_statistics(
+            &mut named,
+            &format!("{prefix}student"),
+            &layout.norms,
+            [student_mean, student_var],
+        );
+        push_statistics(
+            &mut named,
+            &format!("{prefix}teacher"),
+            layers,
+            [teacher_mean, teacher_var],
+        );
     }
     named
 }
@@ -119,23 +153,43 @@ fn teacher_layers(layout: &Layout, n: usize) -> &[NormLayer] {
 }
 
 fn push_parameters(named: &mut Vec<(String, Tensor)>, side: &str, parameters: &[Parameter], flat: &Tensor) {
-    named.extend(parameters.iter().map(|p| (format!("{side}.{}", p.name), view(flat, p))));
+    named.extend(
+        parameters
+            .iter()
+            .map(|p| (format!("{side}.{}", p.name), view(flat, p))),
+    );
 }
 
-fn push_statistics(named: &mut Vec<(String, Tensor)>, side: &str, layers: &[NormLayer], [mean, var]: [&Tensor; 2]) {
+fn push_statistics(
+    named: &mut Vec<(String, Tensor)>,
+    side: &str,
+    layers: &[NormLayer],
+    [mean, var]: [&Tensor; 2],
+) {
     for layer in layers {
         for (what, flat) in [("running_mean", mean), ("running_var", var)] {
-            named.push((format!("{side}.{}.{what}", layer.name), flat.narrow(0, layer.offset, layer.channels)));
+            named.push((
+                format!("{side}.{}.{what}", layer.name),
+                flat.narrow(0, layer.offset, layer.channels),
+            ));
         }
     }
 }
 
 fn bytes(tensor: &Tensor) -> NamedBytes {
-    NamedBytes { dtype: dtype(tensor.kind()), shape: shape(tensor), bytes: bytes_of(tensor) }
+    NamedBytes {
+        dtype: dtype(tensor.kind()),
+        shape: shape(tensor),
+        bytes: bytes_of(tensor),
+    }
 }
 
 fn shape(tensor: &Tensor) -> Vec<usize> {
-    tensor.size().into_iter().map(|side| usize::try_from(side).unwrap_or_default()).collect()
+    tensor
+        .size()
+        .into_iter()
+        .map(|side| usize::try_from(side).unwrap_or_default())
+        .collect()
 }
 
 fn dtype(kind: Kind) -> Dtype {

@@ -40,7 +40,10 @@ fn cut_at(layout: &Layout, capacity: i64) -> Vec<Bucket> {
     for (i, parameter) in layout.parameters.iter().enumerate().rev() {
         let begins_here = i == 0 || end - layout.parameters[i - 1].offset > capacity;
         if begins_here {
-            buckets.push(Bucket { elements: parameter.offset..end, parameters: i..last });
+            buckets.push(Bucket {
+                elements: parameter.offset..end,
+                parameters: i..last,
+            });
             (end, last) = (parameter.offset, i);
         }
     }
@@ -66,7 +69,12 @@ impl Filling {
         }
         let sizes: Vec<usize> = buckets.iter().map(|bucket| bucket.parameters.len()).collect();
         let missing = sizes.iter().map(|_| AtomicUsize::new(0)).collect();
-        Self { bucket_of, sizes, missing, filled: std::sync::Mutex::new(None) }
+        Self {
+            bucket_of,
+            sizes,
+            missing,
+            filled: std::sync::Mutex::new(None),
+        }
     }
 
     /// The next backward tells of its buckets.
@@ -96,7 +104,9 @@ impl Filling {
     }
 
     fn sender(&self) -> std::sync::MutexGuard<'_, Option<Sender<usize>>> {
-        self.filled.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.filled
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -135,10 +145,16 @@ fn reduce(
             ready[filled.recv().map_err(|_| Broken::ReducerGone)?] = true;
         }
         let (start, length) = (bucket.elements.start, bucket.elements.end - bucket.elements.start);
-        let views: Vec<(Rank, Tensor)> =
-            parts.iter().map(|(rank, part)| (*rank, part.narrow(0, start, length))).collect();
-        let shape = Shape { what: "the gradient", segments: &[length] };
-        sum.narrow(0, start, length).copy_(&summation.sum(&views, shape, group)?);
+        let views: Vec<(Rank, Tensor)> = parts
+            .iter()
+            .map(|(rank, part)| (*rank, part.narrow(0, start, length)))
+            .collect();
+        let shape = Shape {
+            what: "the gradient",
+            segments: &[length],
+        };
+        sum.narrow(0, start, length)
+            .copy_(&summation.sum(&views, shape, group)?);
     }
     Ok(sum)
 }
@@ -161,7 +177,10 @@ mod tests {
         let layout = layout(&[16, 160, 16, 30, 16]);
         let buckets = cut_at(&layout, 64);
         let elements: Vec<_> = buckets.iter().map(|b| b.elements.clone()).collect();
-        assert_eq!(elements, [192..240, 176..192, 16..176, 0..16].map(|r: Range<i64>| r).to_vec());
+        assert_eq!(
+            elements,
+            [176..240, 16..176, 0..16].map(|r: Range<i64>| r).to_vec()
+        );
         assert_eq!(cut(&layout).len(), 1);
         let parameters: usize = buckets.iter().map(|b| b.parameters.len()).sum();
         assert_eq!(parameters, 5);

@@ -16,7 +16,10 @@ use super::{Broken, Parts, Shape, vector};
 /// The sum over all ranks of all devices, in the kind of the parts.
 pub fn sum(parts: Parts<'_>, shape: Shape<'_>, world: u32, group: &dyn Collective) -> Result<Tensor, Broken> {
     let maxima = maxima_over_ranks(parts, shape, world, group)?;
-    let exponents: Vec<i32> = maxima.iter().map(|&largest| scale_exponent(largest, world)).collect();
+    let exponents: Vec<i32> = maxima
+        .iter()
+        .map(|&largest| scale_exponent(largest, world))
+        .collect();
     let up = scales(&exponents, shape.segments, 1);
     let mut total: Option<Tensor> = None;
     for (_, part) in parts {
@@ -36,14 +39,23 @@ pub fn sum(parts: Parts<'_>, shape: Shape<'_>, world: u32, group: &dyn Collectiv
 }
 
 /// The ranks, over all devices, whose values are not finite. Every device must call it.
-pub fn ranks_not_finite(own: &[(Rank, bool)], world: u32, group: &dyn Collective) -> Result<Vec<Rank>, Broken> {
+pub fn ranks_not_finite(
+    own: &[(Rank, bool)],
+    world: u32,
+    group: &dyn Collective,
+) -> Result<Vec<Rank>, Broken> {
     let flags = vector(&flags(own.iter().copied(), world));
     group.all_reduce(&flags, Op::Max)?.wait()?;
     Ok(named(&values(&flags)))
 }
 
 /// The largest |value| of each segment over all ranks of all devices.
-fn maxima_over_ranks(parts: Parts<'_>, shape: Shape<'_>, world: u32, group: &dyn Collective) -> Result<Vec<f64>, Broken> {
+fn maxima_over_ranks(
+    parts: Parts<'_>,
+    shape: Shape<'_>,
+    world: u32,
+    group: &dyn Collective,
+) -> Result<Vec<f64>, Broken> {
     let n_segments = shape.segments.len();
     let mut largest = vec![0f64; n_segments];
     let mut finite = Vec::with_capacity(parts.len());
@@ -52,7 +64,11 @@ fn maxima_over_ranks(parts: Parts<'_>, shape: Shape<'_>, world: u32, group: &dyn
         finite.push((*rank, own.iter().all(|value| value.is_finite())));
         for (largest, own) in largest.iter_mut().zip(own) {
             // A value that is not finite is told by its rank's flag; max over devices need not order NaN.
-            *largest = if own.is_finite() { largest.max(own) } else { *largest };
+            *largest = if own.is_finite() {
+                largest.max(own)
+            } else {
+                *largest
+            };
         }
     }
     largest.extend(flags(finite.into_iter(), world));
@@ -60,7 +76,14 @@ fn maxima_over_ranks(parts: Parts<'_>, shape: Shape<'_>, world: u32, group: &dyn
     group.all_reduce(&message, Op::Max)?.wait()?;
     let mut all = values(&message);
     let ranks = named(&all.split_off(n_segments));
-    if ranks.is_empty() { Ok(all) } else { Err(Broken::NotFinite { what: shape.what, ranks }) }
+    if ranks.is_empty() {
+        Ok(all)
+    } else {
+        Err(Broken::NotFinite {
+            what: shape.what,
+            ranks,
+        })
+    }
 }
 
 fn maxima(part: &Tensor, segments: &[i64]) -> Vec<f64> {
@@ -73,7 +96,13 @@ fn maxima(part: &Tensor, segments: &[i64]) -> Vec<f64> {
     let mut maxima = Vec::with_capacity(segments.len());
     for &length in segments {
         let (segment, behind) = rest.split_at(usize::try_from(length).unwrap_or_default());
-        maxima.push(segment.iter().fold(0f64, |largest, v| if v.is_nan() { f64::NAN } else { largest.max(v.abs()) }));
+        maxima.push(segment.iter().fold(0f64, |largest, v| {
+            if v.is_nan() {
+                f64::NAN
+            } else {
+                largest.max(v.abs())
+            }
+        }));
         rest = behind;
     }
     maxima
@@ -103,7 +132,10 @@ fn scales(exponents: &[i32], segments: &[i64], sign: i32) -> Tensor {
     }
     let mut scales = Vec::new();
     for (exponent, &length) in exponents.iter().zip(segments) {
-        scales.resize(scales.len() + usize::try_from(length).unwrap_or_default(), 2f64.powi(sign * exponent));
+        scales.resize(
+            scales.len() + usize::try_from(length).unwrap_or_default(),
+            2f64.powi(sign * exponent),
+        );
     }
     vector(&scales)
 }
@@ -117,7 +149,11 @@ fn flags(finite: impl Iterator<Item = (Rank, bool)>, world: u32) -> Vec<f64> {
 }
 
 fn named(flags: &[f64]) -> Vec<Rank> {
-    (0u32..).zip(flags).filter(|(_, flag)| **flag > 0.0).map(|(rank, _)| Rank(rank)).collect()
+    (0u32..)
+        .zip(flags)
+        .filter(|(_, flag)| **flag > 0.0)
+        .map(|(rank, _)| Rank(rank))
+        .collect()
 }
 
 fn values(tensor: &Tensor) -> Vec<f64> {

@@ -58,17 +58,34 @@ impl Round {
     /// The round of a network; `Sharing` says whether statistics travel.
     pub fn new(network: &Network, world: u32, sharing: Sharing) -> Self {
         let channels = |n: usize| -> Vec<usize> {
-            network.layout.norms[..n].iter().map(|layer| usize::try_from(layer.channels).unwrap_or_default()).collect()
+            network.layout.norms[..n]
+                .iter()
+                .map(|layer| usize::try_from(layer.channels).unwrap_or_default())
+                .collect()
         };
         let global = sharing == Sharing::Statistics;
-        let teacher_layers = if global { channels(network.teacher.n_norms) } else { Vec::new() };
-        let student_layers = if global { channels(network.layout.norms.len()) } else { Vec::new() };
+        let teacher_layers = if global {
+            channels(network.teacher.n_norms)
+        } else {
+            Vec::new()
+        };
+        let student_layers = if global {
+            channels(network.layout.norms.len())
+        } else {
+            Vec::new()
+        };
         let mut segments = vec![i64::from(world), 1];
         for _view in 0..2 {
             segments.extend(teacher_layers.iter().flat_map(|&c| [1, c as i64, c as i64]));
         }
         segments.extend(student_layers.iter().flat_map(|&c| [c as i64, c as i64]));
-        Self { world, teacher_layers, student_layers, segments, global }
+        Self {
+            world,
+            teacher_layers,
+            student_layers,
+            segments,
+            global,
+        }
     }
 
     /// Sums the vectors of all ranks and reads the result. `history_mean` is c; `stopping` is this device's wish.
@@ -82,10 +99,17 @@ impl Round {
         let around = to_f64(history_mean);
         let mut parts = Vec::with_capacity(lanes.len());
         for (i, lane) in lanes.iter().enumerate() {
-            let wish = if i == 0 && stopping == Stopping::AfterThisStep { 1.0 } else { 0.0 };
+            let wish = if i == 0 && stopping == Stopping::AfterThisStep {
+                1.0
+            } else {
+                0.0
+            };
             parts.push((lane.rank, super::vector(&self.vector_of(lane, &around, wish))));
         }
-        let shape = Shape { what: "loss or statistics", segments: &self.segments };
+        let shape = Shape {
+            what: "loss or statistics",
+            segments: &self.segments,
+        };
         let sum = summation.sum(&parts, shape, group)?;
         Ok(self.read(&to_f64(&sum), &around))
     }
@@ -129,10 +153,20 @@ impl Round {
         let (losses, mut rest) = sum.split_at(self.world as usize);
         let n_stopping = take(&mut rest, 1)[0];
         let shared = self.global.then(|| {
-            let teacher = [self.read_moments(&mut rest, around), self.read_moments(&mut rest, around)];
-            Shared { teacher, student: self.read_running(&mut rest) }
+            let teacher = [
+                self.read_moments(&mut rest, around),
+                self.read_moments(&mut rest, around),
+            ];
+            Shared {
+                teacher,
+                student: self.read_running(&mut rest),
+            }
         });
-        Outcome { loss_by_rank: losses.to_vec(), n_stopping, shared }
+        Outcome {
+            loss_by_rank: losses.to_vec(),
+            n_stopping,
+            shared,
+        }
     }
 
     /// The law of total variance around c.
@@ -155,8 +189,12 @@ impl Round {
         let mut pooled = PooledMoments::default();
         for &channels in &self.student_layers {
             let world = f64::from(self.world);
-            pooled.mean.extend(take(rest, channels).iter().map(|sum| sum / world));
-            pooled.var.extend(take(rest, channels).iter().map(|sum| sum / world));
+            pooled
+                .mean
+                .extend(take(rest, channels).iter().map(|sum| sum / world));
+            pooled
+                .var
+                .extend(take(rest, channels).iter().map(|sum| sum / world));
         }
         pooled
     }

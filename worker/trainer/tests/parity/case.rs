@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use m2t_common::Rank;
-use m2t_common::recipe::{Arch, Dtype, OptimizerKind, Recipe, Reduction, Stem, TeacherStatistics, resolve};
 use m2t_common::recipe::written::Source;
+use m2t_common::recipe::{Arch, Dtype, OptimizerKind, Recipe, Reduction, Stem, TeacherStatistics, resolve};
 use m2t_common::schedule::{LearningRateCourse, Schedule};
 use m2t_trainer::model::layout::{Layout, Parameter, Role};
 use m2t_trainer::state::Snapshot;
@@ -71,8 +71,13 @@ fn published_stem() -> Stem {
 impl Case {
     pub(crate) fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let mut case: Self = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        case.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mut case: Self =
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        case.name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         assert_eq!(case.steps.len(), case.case.steps, "{}", case.name);
         case
     }
@@ -119,7 +124,13 @@ impl Case {
         let flat = Tensor::zeros([layout.extent().n_elements], (kind, Device::Cpu));
         for parameter in &layout.parameters {
             let (scale, shift) = spread(parameter);
-            let values = formula(&format!("init/{}", parameter.name), self.case.seed, &parameter.shape, scale, shift);
+            let values = formula(
+                &format!("init/{}", parameter.name),
+                self.case.seed,
+                &parameter.shape,
+                scale,
+                shift,
+            );
             view(&flat, parameter).copy_(&values);
         }
         flat
@@ -128,7 +139,14 @@ impl Case {
     pub(crate) fn views(&self, step: usize, rank: Rank, kind: Kind) -> Views {
         let (batch, side) = (i64::from(self.case.batch_per_rank), i64::from(self.case.pixels));
         [0, 1].map(|v| {
-            formula(&format!("image/{step}/{rank}/{}", v + 1), self.case.seed, &[batch, 3, side, side], 4.0, 0.0).to_kind(kind)
+            formula(
+                &format!("image/{step}/{rank}/{}", v + 1),
+                self.case.seed,
+                &[batch, 3, side, side],
+                4.0,
+                0.0,
+            )
+            .to_kind(kind)
         })
     }
 
@@ -136,7 +154,12 @@ impl Case {
     pub(crate) fn error_of_losses(&self, step: usize, committed: &Committed) -> f64 {
         let expected = &self.steps[step].loss_by_rank;
         assert_eq!(committed.loss_by_rank.len(), expected.len());
-        committed.loss_by_rank.iter().zip(expected).map(|(got, expected)| relative(*got, *expected)).fold(0.0, worse)
+        committed
+            .loss_by_rank
+            .iter()
+            .zip(expected)
+            .map(|(got, expected)| relative(*got, *expected))
+            .fold(0.0, worse)
     }
 
     /// Worst error of a step's losses, gradient norm and rates.
@@ -172,7 +195,11 @@ fn relative(got: f64, expected: f64) -> f64 {
 
 /// The larger of two errors; NaN is the largest.
 pub(crate) fn worse(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else {
+        a.max(b)
+    }
 }
 
 fn error_of_entry(values: &[f64], expected: &[f64]) -> f64 {
@@ -182,19 +209,42 @@ fn error_of_entry(values: &[f64], expected: &[f64]) -> f64 {
         values.iter().map(|v| v * v).sum::<f64>().sqrt(),
     ];
     let got = got.iter().chain(values.iter().take(3));
-    let scales = [expected[1], expected[1], expected[2], expected[2], expected[2], expected[2]];
-    got.zip(expected).zip(scales).map(|((got, expected), scale)| (got - expected).abs() / scale.max(1e-300)).fold(0.0, worse)
+    let scales = [
+        expected[1],
+        expected[1],
+        expected[2],
+        expected[2],
+        expected[2],
+        expected[2],
+    ];
+    got.zip(expected)
+        .zip(scales)
+        .map(|((got, expected), scale)| (got - expected).abs() / scale.max(1e-300))
+        .fold(0.0, worse)
 }
 
 /// A tensor of the snapshot. With global statistics all ranks' are one; the fixture names each rank's.
 fn values(snapshot: &Snapshot, name: &str) -> Vec<f64> {
-    let shared = || name.split_once('.').and_then(|(_, rest)| snapshot.tensors.get(rest));
-    let tensor = snapshot.tensors.get(name).or_else(shared).unwrap_or_else(|| panic!("the state has no tensor {name}"));
+    let shared = || {
+        name.split_once('.')
+            .and_then(|(_, rest)| snapshot.tensors.get(rest))
+    };
+    let tensor = snapshot
+        .tensors
+        .get(name)
+        .or_else(shared)
+        .unwrap_or_else(|| panic!("the state has no tensor {name}"));
     match tensor.dtype {
-        safetensors::Dtype::F64 => tensor.bytes.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
-        safetensors::Dtype::F32 => {
-            tensor.bytes.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
-        }
+        safetensors::Dtype::F64 => tensor
+            .bytes
+            .chunks_exact(8)
+            .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
+            .collect(),
+        safetensors::Dtype::F32 => tensor
+            .bytes
+            .chunks_exact(4)
+            .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
+            .collect(),
         other => panic!("{name} is {other}"),
     }
 }
@@ -219,7 +269,9 @@ fn formula(name: &str, seed: u64, shape: &[i64], scale: f64, shift: f64) -> Tens
 }
 
 fn fnv1a64(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn splitmix64(state: u64) -> u64 {

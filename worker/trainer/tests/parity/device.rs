@@ -42,10 +42,16 @@ impl Ways {
         let all = || (0..ranks).map(Rank);
         let mut ways = vec![Self("one device".to_owned(), vec![all().collect()])];
         if ranks > 1 {
-            ways.push(Self(format!("{ranks} devices"), all().map(|rank| vec![rank]).collect()));
+            ways.push(Self(
+                format!("{ranks} devices"),
+                all().map(|rank| vec![rank]).collect(),
+            ));
         }
         if ranks > 2 {
-            ways.push(Self("2 uneven devices".to_owned(), vec![all().skip(ranks as usize - 1).collect(), Vec::new()]));
+            ways.push(Self(
+                "2 uneven devices".to_owned(),
+                vec![all().skip(ranks as usize - 1).collect(), Vec::new()],
+            ));
             let (first, rest): (Vec<Rank>, Vec<Rank>) = all().partition(|rank| rank.0 + 1 < ranks);
             ways.last_mut().unwrap().1 = vec![first, rest];
         }
@@ -72,7 +78,9 @@ pub(crate) struct Job {
 
 /// What this process is to do, if it was started as one device of several.
 pub(crate) fn job_from_parent() -> Option<Job> {
-    std::env::var(JOB).ok().map(|job| serde_json::from_str(&job).expect("the parent writes valid jobs"))
+    std::env::var(JOB)
+        .ok()
+        .map(|job| serde_json::from_str(&job).expect("the parent writes valid jobs"))
 }
 
 pub(crate) fn run(path: &Path, settings: Settings, Ways(_, devices): &Ways) -> Outcome {
@@ -83,7 +91,13 @@ pub(crate) fn run(path: &Path, settings: Settings, Ways(_, devices): &Ways) -> O
     let mut meet = None;
     let mut processes: Vec<(Child, BufReader<std::process::ChildStdout>)> = Vec::new();
     for (index, ranks) in devices.iter().enumerate() {
-        let job = Job { path: path.to_owned(), settings, ranks: ranks.clone(), place: (index, size), meet };
+        let job = Job {
+            path: path.to_owned(),
+            settings,
+            ranks: ranks.clone(),
+            place: (index, size),
+            meet,
+        };
         let mut child = Command::new(std::env::current_exe().unwrap())
             .env(JOB, serde_json::to_string(&job).unwrap())
             .stdout(Stdio::piped())
@@ -103,7 +117,10 @@ pub(crate) fn run(path: &Path, settings: Settings, Ways(_, devices): &Ways) -> O
             outcome
         })
         .collect();
-    assert!(outcomes.iter().all(|o| o.digest == outcomes[0].digest), "devices hold different states: {outcomes:?}");
+    assert!(
+        outcomes.iter().all(|o| o.digest == outcomes[0].digest),
+        "devices hold different states: {outcomes:?}"
+    );
     outcomes.into_iter().next().unwrap()
 }
 
@@ -142,7 +159,10 @@ fn train(path: &Path, settings: Settings, ranks: &[Rank], group: Arc<dyn Collect
     let schedule = case.schedule();
     let mut worst_step = 0.0;
     for step in 0..settings.n_steps {
-        let batch: Vec<_> = ranks.iter().map(|&rank| (rank, case.views(step, rank, kind))).collect();
+        let batch: Vec<_> = ranks
+            .iter()
+            .map(|&rank| (rank, case.views(step, rank, kind)))
+            .collect();
         let committed = trainer.step(&batch, &schedule, Stopping::No).unwrap();
         // float32 is held to its losses: a gradient's norm over the smallest groups takes float32's digits.
         let error = match settings.dtype {
@@ -153,7 +173,15 @@ fn train(path: &Path, settings: Settings, ranks: &[Rank], group: Arc<dyn Collect
     }
     let snapshot = trainer.state.snapshot(case.ranks(), &*group).unwrap();
     // The fixture's state is that after the last step.
-    let (worst_state, worst_entry) =
-        if settings.n_steps == case.steps() { case.error_of_state(&snapshot) } else { (0.0, "none".to_owned()) };
-    Outcome { worst_step, worst_state, worst_entry, digest: snapshot.digest() }
+    let (worst_state, worst_entry) = if settings.n_steps == case.steps() {
+        case.error_of_state(&snapshot)
+    } else {
+        (0.0, "none".to_owned())
+    };
+    Outcome {
+        worst_step,
+        worst_state,
+        worst_entry,
+        digest: snapshot.digest(),
+    }
 }
