@@ -11,7 +11,7 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Coordinator, daemon, operator tool and fake trainer: built, in the folder of this test's own build. With
+    /// Coordinator, daemon, operator tool, trainer and fake trainer: built, in the folder of this test's own build. With
     /// `M2T_BINARIES=DIR` they are taken from there as they are.
     pub fn get() -> &'static Self {
         static BINARIES: OnceLock<Binaries> = OnceLock::new();
@@ -34,7 +34,16 @@ impl Binaries {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo)
             .args(["build", "--release", "--quiet", "--bins"])
-            .args(["-p", "m2t-coordinator", "-p", "m2t-worker", "-p", "m2t-tests"])
+            .args([
+                "-p",
+                "m2t-coordinator",
+                "-p",
+                "m2t-worker",
+                "-p",
+                "m2t-trainer",
+                "-p",
+                "m2t-tests",
+            ])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()
             .expect("cargo runs");

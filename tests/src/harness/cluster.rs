@@ -226,6 +226,14 @@ impl Cluster {
         }
     }
 
+    /// What the trainer answers to a question about files; it must succeed.
+    pub fn trainer_output(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(&self.settings.trainer);
+        let mut trainer = Process::start("trainer", command.args(arguments));
+        trainer.expect_exit(0);
+        trainer.output().trim().to_owned()
+    }
+
     /// The lines of `metrics.jsonl`.
     pub fn metrics(&self) -> Vec<serde_json::Value> {
         let text =

@@ -37,7 +37,13 @@ pub(super) fn run(workspace: &Workspace, counts: &mut Counts) -> Result<Outcome>
     println!("cargo-nextest is not installed (`cargo install cargo-nextest --locked`); `cargo test` serves");
     let mut command = workspace.cargo(&["test", "--release", "--workspace", "--no-fail-fast"]);
     command.args(["--lib", "--bins", "--tests", "--", "--show-output"]);
+    built_already(workspace, &mut command);
     run_libtest(workspace, command, counts)
+}
+
+/// Tests of real processes take the programs that the gate has just built and need not build them again.
+fn built_already(workspace: &Workspace, command: &mut Command) {
+    command.env("M2T_BINARIES", workspace.target.join("release"));
 }
 
 /// The examples in the documentation; nextest does not run them.
@@ -53,7 +59,8 @@ fn run_nextest(workspace: &Workspace, counts: &mut Counts) -> Result<Outcome> {
     if junit.exists() {
         fs::remove_file(&junit).with_context(|| format!("cannot remove {}", junit.display()))?;
     }
-    let command = workspace.cargo(&["nextest", "run", "--release", "--workspace", "--profile", "gate"]);
+    let mut command = workspace.cargo(&["nextest", "run", "--release", "--workspace", "--profile", "gate"]);
+    built_already(workspace, &mut command);
     let outcome = super::execute(workspace, command)?;
     match fs::read_to_string(&junit) {
         Ok(xml) => counts.add_junit(&xml)?,
