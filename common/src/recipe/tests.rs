@@ -1,3 +1,5 @@
+//! Recipes as they are written, refused and compared.
+
 use super::written::Source;
 use super::*;
 use crate::ids::Step;

@@ -296,7 +296,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn within<T: PartialOrd + std::fmt::Display>(
+    fn within<T: PartialOrd + Copy + std::fmt::Display>(
         &self,
         key: &'static str,
         value: T,
@@ -307,7 +307,7 @@ impl Check<'_> {
         if value >= low && value <= high {
             return Ok(());
         }
-        self.refuse(key, &value, format!("must lie between {low} and {high}"))
+        self.refuse(key, value, format!("must lie between {low} and {high}"))
     }
 
     fn refuse<T>(

@@ -1,1 +1,202 @@
-//! The coordinator's pure state machine.
+//! The coordinator's pure state machine: events in, effects out. It decides membership, placement of ranks,
+//! generations, committed steps and checkpoints; it does nothing itself.
+//!
+//! # How to drive it
+//! 1. [`Core::new`] with the [`Settings`] and every [`Record`] of the journal, oldest first. It folds the records
+//!    through the code that made them, so a core after a crash knows what the one before had persisted.
+//! 2. One [`Input::Started`] with what the disk holds.
+//! 3. For everything that happens, one [`Core::handle`]. It never fails and never waits: a refusal is an effect too.
+//! 4. After each call, carry out the new [`Effect`]s *in their order*. A [`Effect::Persist`] must be durable before the
+//!    next effect is begun: what follows relies on it.
+//! 5. When [`Core::next_deadline`] has passed, an [`Input::Tick`]. An early or repeated tick is a no-op.
+//! 6. [`Core::status`] at any time.
+//!
+//! Time is an input and never runs backwards: an older `now` counts as the newest one seen.
+//!
+//! # The phases
+//! ```text
+//!                        enough devices                 every device ready
+//!        ┌────────────┐ ───────────────► ┌─────────┐ ─────────────────────► ┌──────────┐
+//!  ────► │ Gathering  │                  │ Forming │                        │ Training │
+//!        └────────────┘ ◄─────────────── └─────────┘                        └──────────┘
+//!          ▲   ▲   │ stop   generation ended │ stop                           │      │ stop, a machine leaves,
+//!          │   │   │                         │            generation ended    │      │ or the last step is near
+//!          │   └───┼─────────────────────────┼────────────────────────────────┘      ▼
+//!          │       ▼                         ▼                                   ┌──────────┐
+//!          │    ┌─────────┐ ◄────────────────┴────────────────────────────────── │ Draining │
+//!          │    │ Stopped │      every device stopped, or the deadline passed    └──────────┘
+//!          │    └─────────┘                                                       │        │ every device
+//!          └──────────────────── the leaving machines are dismissed ──────────────┘        ▼ did the last step
+//!                                                                                     ┌──────────┐
+//!  Failed: after three generations in a row whose trainers failed before any step     │ Finished │
+//!  was committed.                                                                     └──────────┘
+//! ```
+//! A generation ends when a trainer of it fails or a machine of it is lost; the next one starts from the newest
+//! checkpoint. Forming, Training and Draining carry their group of devices; nothing of it outlives the phase.
+//!
+//! # Level-triggered
+//! Whatever a machine says, its answer carries its whole current assignment (a heartbeat is answered by nothing else),
+//! so a lost or repeated message to a machine needs no special case. News of another generation than the current one
+//! are dropped.
+//!
+//! Not here: sockets, clocks, files, logging. Those are the shell's, m2t-coordinator.
+
+mod assignments;
+mod checkpoints;
+mod deadlines;
+mod drain;
+mod effect;
+mod gather;
+mod group;
+mod hello;
+mod history;
+mod input;
+mod machine;
+mod membership;
+mod news;
+mod notice;
+mod phase;
+mod reason;
+mod settings;
+mod status;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use m2t_common::manifest::CheckpointName;
+use m2t_common::recipe::Plan;
+use m2t_common::status::Event;
+use m2t_common::{MachineName, Step, Timestamp};
+
+pub use effect::{CommittedStep, Effect};
+pub use history::{Dropped, Record, ResumeError};
+pub use input::{DiskFacts, FoundCheckpoint, Input, StreamId};
+pub use notice::Notice;
+pub use reason::{DrainReason, EndCause, Failure, LostBy, Refusal};
+pub use settings::Settings;
+
+use history::History;
+use machine::Machine;
+use phase::Phase;
+use steps::Speed;
+
+/// Events kept for the status.
+const EVENTS_SHOWN: usize = 50;
+
+/// The state machine. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Core {
+    /// What the run is and how patient it is; never changes.
+    settings: Settings,
+    /// What is journalled. Only [`Core::persist`] changes it.
+    history: History,
+    /// The newest time seen.
+    now: Timestamp,
+    /// Where the run stands.
+    phase: Phase,
+    /// Every machine that introduced itself and is neither lost nor dismissed.
+    machines: BTreeMap<MachineName, Machine>,
+    /// Which machine speaks on which stream.
+    streams: BTreeMap<StreamId, MachineName>,
+    /// What follows from recipe and data; none before the data set is known.
+    plan: Option<Plan>,
+    /// N of the checkpoints found on the disk: binds a data set even when the journal was lost.
+    n_samples_on_disk: Option<u64>,
+    /// Checkpoints the shell is verifying; no generation forms meanwhile.
+    verifying: BTreeSet<CheckpointName>,
+    /// Steps committed: the newest checkpoint's after a reload.
+    committed: Step,
+    /// The last committed step's numbers.
+    latest: Option<CommittedStep>,
+    /// How long the last steps took.
+    speed: Speed,
+    /// Files replaced since the coordinator started.
+    replaced: u64,
+    /// Generations in a row whose trainers failed before a step was committed.
+    fruitless: u32,
+    /// The newest events.
+    events: VecDeque<Event>,
+}
+
+impl Core {
+    /// A core that continues what `records` tell, oldest first; without records, a new run.
+    ///
+    /// # Errors
+    /// When the journal is of a run with other mathematics; the error names the keys.
+    pub fn new(settings: Settings, records: impl IntoIterator<Item = Record>) -> Result<Self, ResumeError> {
+        let mut history = History::default();
+        for record in records {
+            history.apply(&record);
+        }
+        history.check(&settings.recipe)?;
+        let mut core = Self {
+            settings,
+            now: Timestamp(0),
+            phase: Phase::gathering(),
+            machines: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            plan: None,
+            n_samples_on_disk: None,
+            verifying: BTreeSet::new(),
+            committed: Step(0),
+            latest: None,
+            speed: Speed::default(),
+            replaced: 0,
+            fruitless: 0,
+            events: VecDeque::new(),
+            history,
+        };
+        core.recall();
+        Ok(core)
+    }
+
+    /// Takes in one input and appends the effects that follow from it, in the order in which to carry them out.
+    pub fn handle(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Started(disk) => self.started(disk, effects),
+            Input::Message { stream, message } => self.message(stream, message, effects),
+            Input::StreamEnded { stream } => self.stream_ended(stream, effects),
+            Input::CheckpointVerified(report) => self.checkpoint_verified(report, effects),
+            Input::CheckpointBroken { name, problem } => self.checkpoint_broken(name, problem, effects),
+            Input::Stop => self.stop(effects),
+            Input::Tick => self.tick(effects),
+        }
+        self.settle(effects);
+    }
+
+    /// What the state allows, whatever brought it there: a generation forms when there are enough devices, a drain ends
+    /// when every device has stopped. Called after each input, so that no handler has to think of it.
+    fn settle(&mut self, effects: &mut Vec<Effect>) {
+        match &self.phase {
+            Phase::Draining { .. } => self.settle_drain(effects),
+            Phase::Gathering { .. } | Phase::Forming { .. } | Phase::Training { .. } => {}
+            Phase::Finished { .. } | Phase::Stopped { .. } | Phase::Failed(_) => {}
+        }
+        if matches!(self.phase, Phase::Gathering { .. }) {
+            self.settle_gathering(effects);
+        }
+    }
+
+    /// Journals a record: applied here by the code that folds the journal after a crash.
+    fn persist(&mut self, record: Record, effects: &mut Vec<Effect>) {
+        self.history.apply(&record);
+        effects.push(Effect::Persist(record));
+    }
+
+    /// Tells people.
+    fn note(&mut self, notice: Notice, effects: &mut Vec<Effect>) {
+        let event = Event {
+            at: self.now,
+            kind: notice.kind().to_owned(),
+            text: notice.to_string(),
+        };
+        if self.events.len() == EVENTS_SHOWN {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+        effects.push(Effect::Notice { at: self.now, notice });
+    }
+}

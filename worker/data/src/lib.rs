@@ -1,3 +1,18 @@
-//! Index, decode, augment, loader.
+//! From a folder of photographs to batches of two augmented views: index, decode, augment, loader.
+//!
+//! Everything is a pure function of the files' bytes, the recipe and the seed, so that any device, thread or restart
+//! makes the same views, to the bit. Nothing here knows a network, a tensor or a coordinator.
 
+pub mod augment;
+pub mod decode;
+pub mod index;
+pub mod loader;
 pub mod synth;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use augment::{Canvas, ViewKey, ViewParameters};
+pub use decode::{DecodeError, Image, decode};
+pub use index::{Index, IndexError};
+pub use loader::{Batch, LoadError, Loader, LoaderSettings};

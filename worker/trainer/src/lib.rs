@@ -1,1 +1,17 @@
-//! Model, optimizer, step, checkpoint.
+//! m2t-trainer: Momentum² Teacher on one device of a group, readable beside the paper (arXiv 2101.07525).
+//!
+//! The trainer knows no coordinator: in come an assignment, a recipe and paths; out go [`News`](m2t_common::report::News).
+//! Read [`step`] first: one step as a transaction. Then [`model`] for the networks, [`sum`] for the sum over ranks that
+//! gives equal bits in every placement, [`state`] for what a step changes, [`train`] for the loop around it.
+
+pub mod train;
+pub mod step;
+pub mod pending;
+pub mod sum;
+pub mod optimizer;
+pub mod model;
+pub mod state;
+pub mod checkpoint;
+pub mod group;
+pub mod link;
+pub mod knn;

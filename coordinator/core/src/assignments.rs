@@ -1,0 +1,49 @@
+//! What machines are told to do: always the whole of it.
+
+use m2t_common::MachineName;
+use m2t_common::machine_link::{Assignment, ToMachine, Work};
+
+use crate::group::Drain;
+use crate::input::StreamId;
+use crate::machine::Machine;
+use crate::phase::Phase;
+use crate::{Core, DrainReason, Effect};
+
+impl Core {
+    /// Tells a machine its whole current assignment.
+    pub(crate) fn assign(&self, name: &MachineName, effects: &mut Vec<Effect>) {
+        let Some(stream) = self.machines.get(name).and_then(Machine::stream) else {
+            return;
+        };
+        let message = ToMachine::Assign(self.assignment_of(name));
+        effects.push(Effect::Send { stream, message });
+    }
+
+    /// Tells every machine its whole current assignment.
+    pub(crate) fn assign_all(&self, effects: &mut Vec<Effect>) {
+        for name in self.machines.keys() {
+            self.assign(name, effects);
+        }
+    }
+
+    fn assignment_of(&self, name: &MachineName) -> Assignment {
+        let drain = match &self.phase {
+            Phase::Draining { why, .. } if *why != DrainReason::LastStep => Drain::Yes,
+            _ => Drain::No,
+        };
+        let work = match self.phase.group() {
+            Some(group) if group.has_machine(name) => Work::Train(group.to_wire(drain)),
+            _ => Work::Idle,
+        };
+        Assignment {
+            generation: self.history.generation,
+            work,
+        }
+    }
+}
+
+/// A last message on a stream.
+pub(crate) fn say_last(stream: StreamId, message: ToMachine, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Send { stream, message });
+    effects.push(Effect::Close { stream });
+}

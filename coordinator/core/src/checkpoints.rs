@@ -1,0 +1,138 @@
+//! The registry of checkpoints: a checkpoint counts once it is verified, the newest ones are kept, a damaged one is
+//! replaced by the one before.
+
+use m2t_common::DeviceId;
+use m2t_common::manifest::CheckpointName;
+use m2t_common::report::CheckpointReport;
+
+use crate::history::Dropped;
+use crate::input::{DiskFacts, FoundCheckpoint};
+use crate::{Core, Effect, Notice, Record};
+
+impl Core {
+    /// What follows from the journal, before anything happens.
+    pub(crate) fn recall(&mut self) {
+        self.committed = self.history.start_step();
+        let data = self.history.data.as_ref();
+        // A journalled data set was planned for when it was bound, with the same mathematics.
+        self.plan = data.and_then(|data| self.settings.recipe.plan(data.n_samples).ok());
+    }
+
+    /// Reconciles the registry with the disk, which may have gone on while no coordinator ran.
+    pub(crate) fn started(&mut self, disk: DiskFacts, effects: &mut Vec<Effect>) {
+        let fresh = self.history.recipe.is_none();
+        if fresh {
+            let recipe = Box::new(self.settings.recipe.clone());
+            self.persist(Record::Run { recipe }, effects);
+        }
+        if let Some((step, state_digest)) = self.history.finished.clone() {
+            return self.finish(step, state_digest, effects);
+        }
+        self.n_samples_on_disk = disk.found.last().map(|found| found.n_samples);
+        for (name, problem) in disk.damaged {
+            self.set_aside(name, problem, effects);
+        }
+        self.drop_missing(&disk.found, effects);
+        for found in disk.found {
+            if !self.history.checkpoints.contains_key(&found.report.name) {
+                self.persist(Record::Checkpoint(found.report), effects);
+            }
+        }
+        self.keep_newest(effects);
+        self.recall();
+        let notice = if fresh && self.history.checkpoints.is_empty() {
+            Notice::Begun
+        } else {
+            Notice::Continued {
+                generation: self.history.generation,
+                step: self.committed,
+            }
+        };
+        self.note(notice, effects);
+    }
+
+    fn drop_missing(&mut self, found: &[FoundCheckpoint], effects: &mut Vec<Effect>) {
+        let is_found = |name: &CheckpointName| found.iter().any(|found| found.report.name == *name);
+        let missing = self.history.checkpoints.keys().filter(|name| !is_found(name));
+        for name in missing.cloned().collect::<Vec<_>>() {
+            let why = Dropped::Missing;
+            let record = Record::CheckpointDropped {
+                name: name.clone(),
+                why,
+            };
+            self.persist(record, effects);
+            self.note(Notice::Missing { name }, effects);
+        }
+    }
+
+    fn set_aside(&mut self, name: CheckpointName, problem: String, effects: &mut Vec<Effect>) {
+        if self.history.checkpoints.contains_key(&name) {
+            let why = Dropped::Damaged;
+            let record = Record::CheckpointDropped {
+                name: name.clone(),
+                why,
+            };
+            self.persist(record, effects);
+        }
+        effects.push(Effect::SetAsideCheckpoint(name.clone()));
+        self.note(Notice::Damaged { name, problem }, effects);
+    }
+
+    /// The first device wrote a checkpoint. Its step is committed: no device can be at a step that the sum over all
+    /// devices has not completed.
+    pub(crate) fn checkpointed(
+        &mut self,
+        device: &DeviceId,
+        report: CheckpointReport,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_first = self.phase.group().and_then(|group| group.placement.first()) == Some(device);
+        let last = self.plan.as_ref().map_or(0, |plan| plan.schedule.total_steps);
+        let known = self.history.checkpoints.get(&report.name) == Some(&report);
+        if !is_first || known || report.step.0 > last || self.verifying.contains(&report.name) {
+            return;
+        }
+        self.commit(report.step, effects);
+        self.verifying.insert(report.name.clone());
+        effects.push(Effect::VerifyCheckpoint(report));
+    }
+
+    /// A checkpoint is complete on the disk.
+    pub(crate) fn checkpoint_verified(&mut self, report: CheckpointReport, effects: &mut Vec<Effect>) {
+        if !self.verifying.remove(&report.name) || self.phase.outcome().is_some() {
+            return;
+        }
+        let name = report.name.clone();
+        self.persist(Record::Checkpoint(report), effects);
+        self.note(Notice::Checkpoint { name }, effects);
+        self.keep_newest(effects);
+    }
+
+    /// A checkpoint that was reported is not complete on the disk.
+    pub(crate) fn checkpoint_broken(
+        &mut self,
+        name: CheckpointName,
+        problem: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.verifying.remove(&name) && self.phase.outcome().is_none() {
+            self.set_aside(name, problem, effects);
+        }
+    }
+
+    /// Drops what is older than the newest K.
+    fn keep_newest(&mut self, effects: &mut Vec<Effect>) {
+        let keep = self.settings.recipe.run.keep_checkpoints.max(1) as usize;
+        let n_surplus = self.history.checkpoints.len().saturating_sub(keep);
+        let surplus: Vec<CheckpointName> = self.history.checkpoints.keys().take(n_surplus).cloned().collect();
+        for name in surplus {
+            let why = Dropped::Superseded;
+            let record = Record::CheckpointDropped {
+                name: name.clone(),
+                why,
+            };
+            self.persist(record, effects);
+            effects.push(Effect::DeleteCheckpoint(name));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The devices of the current generation and how far each is.
+
+use std::collections::BTreeMap;
+
+use m2t_common::machine_link::Group;
+use m2t_common::manifest::CheckpointName;
+use m2t_common::report::{Rendezvous, StepReport};
+use m2t_common::{DeviceId, Generation, MachineName, Placement, Step};
+
+/// The group of one generation.
+#[derive(Debug)]
+pub(crate) struct LiveGroup {
+    /// Its number.
+    pub(crate) generation: Generation,
+    /// Which device hosts which ranks.
+    pub(crate) placement: Placement,
+    /// N.
+    pub(crate) n_samples: u64,
+    /// The checkpoint it started from.
+    pub(crate) start_from: Option<CheckpointName>,
+    /// The step it started at.
+    pub(crate) start: Step,
+    /// Where to meet, once the first device said so.
+    pub(crate) rendezvous: Option<Rendezvous>,
+    /// Digest of the run's final state, once a device did the last step.
+    pub(crate) final_digest: Option<String>,
+    /// Every device of the placement.
+    pub(crate) members: BTreeMap<DeviceId, Member>,
+}
+
+/// One device of the group.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// What it last said it was at.
+    pub(crate) stage: Stage,
+    /// The last step it reported; at first, the step the generation started at.
+    pub(crate) step: Step,
+    /// Share of its last step spent waiting for data.
+    pub(crate) data_wait: f64,
+    /// Its reports of steps that not every device has reported yet.
+    pub(crate) reports: BTreeMap<Step, StepReport>,
+}
+
+/// What a device of the group is at. It only ever moves down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Its trainer starts, loads, meets.
+    Starting,
+    /// It can step, or steps.
+    Running,
+    /// It drained.
+    Stopped,
+    /// It did the last step of the run.
+    Finished,
+}
+
+impl LiveGroup {
+    /// A group in which no trainer has said anything yet.
+    pub(crate) fn new(
+        generation: Generation,
+        placement: Placement,
+        n_samples: u64,
+        start: (Option<CheckpointName>, Step),
+    ) -> Self {
+        let (start_from, start) = start;
+        let member = |device: &DeviceId| {
+            let member = Member {
+                stage: Stage::Starting,
+                step: start,
+                data_wait: 0.0,
+                reports: BTreeMap::new(),
+            };
+            (device.clone(), member)
+        };
+        let members = placement
+            .devices
+            .iter()
+            .map(|placed| member(&placed.device))
+            .collect();
+        Self {
+            generation,
+            placement,
+            n_samples,
+            start_from,
+            start,
+            rendezvous: None,
+            final_digest: None,
+            members,
+        }
+    }
+
+    /// The group as its members are told of it. They are told to drain in the phase of that name only.
+    pub(crate) fn to_wire(&self, drain: Drain) -> Group {
+        Group {
+            placement: self.placement.clone(),
+            n_samples: self.n_samples,
+            start_from: self.start_from.clone(),
+            rendezvous: self.rendezvous.clone(),
+            drain: drain == Drain::Yes,
+        }
+    }
+
+    /// Whether a machine hosts any of its devices.
+    pub(crate) fn has_machine(&self, machine: &MachineName) -> bool {
+        self.placement.of_machine(machine).next().is_some()
+    }
+
+    /// Whether a machine hosts a device that still has something to do.
+    pub(crate) fn needs_machine(&self, machine: &MachineName) -> bool {
+        let mut own = self
+            .members
+            .iter()
+            .filter(|(device, _)| device.machine == *machine);
+        own.any(|(_, member)| member.stage < Stage::Stopped)
+    }
+
+    /// The devices that have not reached `stage`.
+    pub(crate) fn before(&self, stage: Stage) -> Vec<DeviceId> {
+        let behind = self.members.iter().filter(|(_, member)| member.stage < stage);
+        behind.map(|(device, _)| device.clone()).collect()
+    }
+}
+
+/// Whether members are told to drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drain {
+    /// Stop at the next step boundary.
+    Yes,
+    /// Go on.
+    No,
+}

@@ -1,0 +1,156 @@
+//! What is journalled, and the one code that folds it: while running and after a crash.
+//!
+//! Not journalled: heartbeats, streams, steps between checkpoints. They are of no use to a coordinator that starts
+//! again, because the next generation starts from a checkpoint.
+
+use std::collections::BTreeMap;
+
+use m2t_common::machine_link::DataFacts;
+use m2t_common::manifest::CheckpointName;
+use m2t_common::placement::Homes;
+use m2t_common::report::CheckpointReport;
+use m2t_common::{Generation, Placement, Recipe, Step};
+use serde::{Deserialize, Serialize};
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// The run began.
+    Run {
+        /// Its recipe; a resume with another is refused by the differing keys.
+        recipe: Box<Recipe>,
+    },
+    /// The data set is known and binds every machine.
+    Data(DataFacts),
+    /// A placement was formed.
+    Generation {
+        /// Its number.
+        generation: Generation,
+        /// Which device hosts which ranks.
+        placement: Placement,
+        /// The checkpoint it starts from.
+        start_from: Option<CheckpointName>,
+    },
+    /// A checkpoint is complete and verified.
+    Checkpoint(CheckpointReport),
+    /// A checkpoint is no longer one to start from.
+    CheckpointDropped {
+        /// Which.
+        name: CheckpointName,
+        /// Why.
+        why: Dropped,
+    },
+    /// All steps are done.
+    Finished {
+        /// The last step.
+        step: Step,
+        /// Digest of the final state.
+        state_digest: String,
+    },
+}
+
+/// Why a checkpoint left the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dropped {
+    /// Enough newer ones are there.
+    Superseded,
+    /// Its files do not match its manifest.
+    Damaged,
+    /// Its folder is gone.
+    Missing,
+}
+
+/// A journal that cannot be continued with this recipe.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ResumeError {
+    /// The mathematics differ.
+    #[error(
+        "the run in the output folder was begun with another recipe; it differs in {}; give the same recipe, or another --output",
+        describe(differences)
+    )]
+    OtherRecipe {
+        /// (key, now, then).
+        differences: Vec<(String, String, String)>,
+    },
+}
+
+fn describe(differences: &[(String, String, String)]) -> String {
+    let one = |(key, now, then): &(String, String, String)| format!("{key} (now {now}, then {then})");
+    differences.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+impl ResumeError {
+    /// Refuses `now` where its mathematics differ from those the run was begun with.
+    pub fn check(now: &Recipe, then: &Recipe) -> Result<(), Self> {
+        let differences = now.differences(then);
+        if differences.is_empty() {
+            Ok(())
+        } else {
+            Err(Self::OtherRecipe { differences })
+        }
+    }
+}
+
+/// The fold of all records.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct History {
+    /// The recipe the run was begun with.
+    pub(crate) recipe: Option<Recipe>,
+    /// The data set that binds every machine.
+    pub(crate) data: Option<DataFacts>,
+    /// The highest generation ever formed.
+    pub(crate) generation: Generation,
+    /// Where each device was last placed.
+    pub(crate) homes: Homes,
+    /// Checkpoints to start from.
+    pub(crate) checkpoints: BTreeMap<CheckpointName, CheckpointReport>,
+    /// The end: last step and final digest.
+    pub(crate) finished: Option<(Step, String)>,
+}
+
+impl History {
+    /// Folds one record.
+    pub(crate) fn apply(&mut self, record: &Record) {
+        match record {
+            Record::Run { recipe } => self.recipe = Some((**recipe).clone()),
+            Record::Data(facts) => self.data = Some(facts.clone()),
+            Record::Generation {
+                generation,
+                placement,
+                ..
+            } => {
+                self.generation = self.generation.max(*generation);
+                placement.update_homes(&mut self.homes);
+            }
+            Record::Checkpoint(report) => {
+                self.checkpoints.insert(report.name.clone(), report.clone());
+            }
+            Record::CheckpointDropped { name, .. } => {
+                self.checkpoints.remove(name);
+            }
+            Record::Finished { step, state_digest } => {
+                self.finished = Some((*step, state_digest.clone()));
+            }
+        }
+    }
+
+    /// Refuses a recipe with other mathematics than the run's.
+    pub(crate) fn check(&self, recipe: &Recipe) -> Result<(), ResumeError> {
+        match &self.recipe {
+            Some(then) => ResumeError::check(recipe, then),
+            None => Ok(()),
+        }
+    }
+
+    /// The newest checkpoint.
+    pub(crate) fn newest(&self) -> Option<&CheckpointReport> {
+        self.checkpoints.values().next_back()
+    }
+
+    /// The step the next generation starts at.
+    pub(crate) fn start_step(&self) -> Step {
+        self.newest().map_or(Step(0), |report| report.step)
+    }
+}

@@ -1,0 +1,193 @@
+//! What people are told: the log, the event file and the status show these.
+
+use m2t_common::manifest::CheckpointName;
+use m2t_common::{Generation, MachineName, Step};
+
+use crate::reason::{DrainReason, EndCause, Failure, LostBy, Refusal, start_of};
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Notice {
+    /// A new run.
+    #[error("a new run begins")]
+    Begun,
+    /// The journal continues.
+    #[error("the run continues; the next generation is {} and starts at step {step}", .generation.next())]
+    Continued {
+        /// The highest so far.
+        generation: Generation,
+        /// The newest checkpoint's step.
+        step: Step,
+    },
+    /// The data set is known.
+    #[error(
+        "the run is bound to a data set of {n_samples} images, {steps_per_epoch} steps an epoch, {total_steps} steps in all"
+    )]
+    DataBound {
+        /// N.
+        n_samples: u64,
+        /// ⌊N / B⌋.
+        steps_per_epoch: u64,
+        /// T.
+        total_steps: u64,
+    },
+    /// A machine introduced itself.
+    #[error("machine {machine} attached with {n_devices} device(s)")]
+    Attached {
+        /// Which.
+        machine: MachineName,
+        /// How many devices.
+        n_devices: usize,
+    },
+    /// A machine's daemon came back in time.
+    #[error("machine {machine} is connected again")]
+    Reconnected {
+        /// Which.
+        machine: MachineName,
+    },
+    /// A machine can train.
+    #[error("machine {machine} is ready to train")]
+    Ready {
+        /// Which.
+        machine: MachineName,
+    },
+    /// A machine cannot train.
+    #[error("machine {machine} cannot train: {reason}")]
+    Unable {
+        /// Which.
+        machine: MachineName,
+        /// In its words.
+        reason: String,
+    },
+    /// A machine was turned away.
+    #[error("machine {machine} was refused: {refusal}")]
+    Refused {
+        /// Which.
+        machine: MachineName,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A machine's stream ended.
+    #[error("the connection of machine {machine} ended; waiting for it to come back")]
+    Disconnected {
+        /// Which.
+        machine: MachineName,
+    },
+    /// A machine is gone.
+    #[error("machine {machine} is lost: {by}")]
+    Lost {
+        /// Which.
+        machine: MachineName,
+        /// How that was seen.
+        by: LostBy,
+    },
+    /// A machine wants to leave.
+    #[error("machine {machine} was asked to stop and leaves at the next step boundary")]
+    Leaving {
+        /// Which.
+        machine: MachineName,
+    },
+    /// A machine left.
+    #[error("machine {machine} left")]
+    Left {
+        /// Which.
+        machine: MachineName,
+    },
+    /// A placement stands.
+    #[error("formed {} on {n_devices} device(s)", start_of(*.generation, *.start))]
+    Formed {
+        /// Its number.
+        generation: Generation,
+        /// On how many devices.
+        n_devices: usize,
+        /// Where it starts.
+        start: Step,
+    },
+    /// Every device is ready.
+    #[error("generation {generation} trains")]
+    Training {
+        /// Its number.
+        generation: Generation,
+    },
+    /// A generation is over.
+    #[error("generation {generation} ended: {cause}")]
+    Ended {
+        /// Its number.
+        generation: Generation,
+        /// Why.
+        cause: EndCause,
+    },
+    /// The group was asked to stop.
+    #[error("all devices stop at the next step boundary: {why}")]
+    Draining {
+        /// Why.
+        why: DrainReason,
+    },
+    /// A checkpoint is complete.
+    #[error("checkpoint {name} is complete and verified")]
+    Checkpoint {
+        /// Which.
+        name: CheckpointName,
+    },
+    /// A checkpoint cannot be used.
+    #[error("checkpoint {name} is damaged and was set aside: {problem}")]
+    Damaged {
+        /// Which.
+        name: CheckpointName,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A journalled checkpoint's folder is gone.
+    #[error("checkpoint {name} is no longer in the output folder; the one before it is used")]
+    Missing {
+        /// Which.
+        name: CheckpointName,
+    },
+    /// All steps are done.
+    #[error("finished at step {step}; the state's digest is {state_digest}")]
+    Finished {
+        /// The last step.
+        step: Step,
+        /// Digest of the final state.
+        state_digest: String,
+    },
+    /// Stopped by hand.
+    #[error("stopped; the same command continues from step {resume_from}")]
+    Stopped {
+        /// The newest checkpoint's step.
+        resume_from: Step,
+    },
+    /// Cannot go on.
+    #[error("the run failed: {0}")]
+    Failed(Failure),
+}
+
+impl Notice {
+    /// A stable name of its kind, for programs that read the event file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Begun => "run_begun",
+            Self::Continued { .. } => "run_continued",
+            Self::DataBound { .. } => "data_bound",
+            Self::Attached { .. } => "machine_attached",
+            Self::Reconnected { .. } => "machine_reconnected",
+            Self::Ready { .. } => "machine_ready",
+            Self::Unable { .. } => "machine_unable",
+            Self::Refused { .. } => "machine_refused",
+            Self::Disconnected { .. } => "machine_disconnected",
+            Self::Lost { .. } => "machine_lost",
+            Self::Leaving { .. } => "machine_leaving",
+            Self::Left { .. } => "machine_left",
+            Self::Formed { .. } => "generation_formed",
+            Self::Training { .. } => "generation_training",
+            Self::Ended { .. } => "generation_ended",
+            Self::Draining { .. } => "draining",
+            Self::Checkpoint { .. } => "checkpoint_complete",
+            Self::Damaged { .. } => "checkpoint_damaged",
+            Self::Missing { .. } => "checkpoint_missing",
+            Self::Finished { .. } => "run_finished",
+            Self::Stopped { .. } => "run_stopped",
+            Self::Failed(_) => "run_failed",
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The status: the state as plain data, with reasons in words.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use m2t_common::recipe::Plan;
+use m2t_common::status::{DeviceStatus, MachineStatus, Progress, Status};
+use m2t_common::{DeviceId, Rank, Step};
+
+use crate::Core;
+use crate::group::{LiveGroup, Stage};
+use crate::machine::{Link, Machine, Standing};
+use crate::phase::Phase;
+use crate::reason::{list, start_of};
+
+impl Core {
+    /// Everything there is to see, as of the last input.
+    pub fn status(&self) -> Status {
+        let training = &self.settings.recipe.training;
+        Status {
+            experiment: self.settings.recipe.name.clone(),
+            at: self.now,
+            phase: self.phase.name(),
+            reason: self.reason(),
+            generation: self.history.generation,
+            world: training.world,
+            batch_per_rank: training.batch_per_rank,
+            min_devices: self.settings.min_devices,
+            machines: self
+                .machines
+                .values()
+                .map(|machine| self.machine_status(machine))
+                .collect(),
+            progress: self.plan.as_ref().map(|plan| self.progress(plan)),
+            checkpoint: self.history.newest().cloned(),
+            events: self.events.iter().cloned().collect(),
+        }
+    }
+
+    fn reason(&self) -> String {
+        match &self.phase {
+            Phase::Gathering { .. } => self.waiting().to_string(),
+            Phase::Forming { group, .. } => {
+                let (start, behind) = (
+                    start_of(group.generation, group.start),
+                    group.before(Stage::Running),
+                );
+                let (n, n_ready) = (group.members.len(), group.members.len() - behind.len());
+                format!(
+                    "{start}: {n_ready} of {n} devices ready; waiting for {}",
+                    list(&behind)
+                )
+            }
+            Phase::Training { group } => {
+                format!(
+                    "{} on {} devices",
+                    start_of(group.generation, group.start),
+                    group.members.len()
+                )
+            }
+            Phase::Draining { group, why, .. } => {
+                let behind = group.before(Stage::Stopped);
+                let (n, n_stopped) = (group.members.len(), group.members.len() - behind.len());
+                let rest = if behind.is_empty() {
+                    "the checkpoint".to_owned()
+                } else {
+                    list(&behind)
+                };
+                format!("{why}; {n_stopped} of {n} devices stopped; waiting for {rest}")
+            }
+            Phase::Finished { step } => format!("all {step} steps are done"),
+            Phase::Stopped { resume_from } => {
+                format!("stopped by hand; the same command continues from step {resume_from}")
+            }
+            Phase::Failed(failure) => failure.to_string(),
+        }
+    }
+
+    fn progress(&self, plan: &Plan) -> Progress {
+        let next = self.committed;
+        let rates = plan.schedule.at(next);
+        let latest = self.latest.as_ref();
+        let left = plan.schedule.total_steps.saturating_sub(next.0);
+        // Before the first step of a generation there is no speed to judge by.
+        let remaining = self.speed.seconds_per_step().and_then(|seconds| {
+            let seconds = seconds * left as f64;
+            Duration::try_from_secs_f64(seconds).ok()
+        });
+        Progress {
+            step: next,
+            total_steps: plan.schedule.total_steps,
+            epoch: plan.shards.epoch(next),
+            step_in_epoch: plan.shards.step_in_epoch(next),
+            steps_per_epoch: plan.shards.steps_per_epoch(),
+            loss: latest.map(|latest| latest.report.loss),
+            learning_rate: rates.learning_rate,
+            parameter_momentum: rates.parameter_momentum,
+            statistics_momentum: rates.statistics_momentum,
+            images_per_second: latest.map_or(0.0, |latest| latest.images_per_second),
+            data_wait: latest.map_or(0.0, |latest| latest.data_wait),
+            remaining,
+            replaced: self.replaced,
+        }
+    }
+
+    fn machine_status(&self, machine: &Machine) -> MachineStatus {
+        let device = |facts: &m2t_common::machine_link::DeviceFacts| {
+            let id = DeviceId {
+                machine: machine.name().clone(),
+                index: facts.index,
+            };
+            self.device_status(&id, &facts.kind)
+        };
+        MachineStatus {
+            name: machine.name().clone(),
+            address: machine.hello.address.to_string(),
+            state: self.machine_state(machine),
+            silent_for: self.now.since(machine.heard),
+            devices: machine.hello.devices.iter().map(device).collect(),
+        }
+    }
+
+    fn machine_state(&self, machine: &Machine) -> String {
+        let member = self
+            .phase
+            .group()
+            .is_some_and(|group| group.has_machine(machine.name()));
+        match (&machine.standing, machine.link, &self.phase) {
+            (_, Link::Down { until }, _) => {
+                let left = until.since(self.now).as_secs_f64();
+                format!("connection lost; waited for another {left:.1} s")
+            }
+            (Standing::Checking, ..) => "checking data".to_owned(),
+            (Standing::Unable { reason }, ..) => format!("cannot train: {reason}"),
+            (Standing::Leaving, ..) => "leaving".to_owned(),
+            (Standing::Ready, _, Phase::Forming { .. }) if member => "starting".to_owned(),
+            (Standing::Ready, _, Phase::Draining { .. }) if member => "draining".to_owned(),
+            (Standing::Ready, _, _) if member => "training".to_owned(),
+            (Standing::Ready, _, Phase::Gathering { .. }) => "ready".to_owned(),
+            (Standing::Ready, ..) => "spare".to_owned(),
+        }
+    }
+
+    fn device_status(&self, device: &DeviceId, kind: &str) -> DeviceStatus {
+        let group = self.phase.group();
+        let member = group.and_then(|group| group.members.get(device));
+        let ranks = group.map(|group| ranks_of(group, device)).unwrap_or_default();
+        DeviceStatus {
+            index: device.index,
+            kind: kind.to_owned(),
+            shard: self.shard_of(&ranks),
+            ranks,
+            step: member.map_or(Step(0), |member| member.step),
+            data_wait: member.map_or(0.0, |member| member.data_wait),
+        }
+    }
+
+    /// The positions of each global batch that these ranks compute; they are contiguous.
+    fn shard_of(&self, ranks: &[Rank]) -> Range<u64> {
+        let (Some(plan), Some(&first), Some(&last)) = (&self.plan, ranks.first(), ranks.last()) else {
+            return 0..0;
+        };
+        plan.shards.positions_in_batch(first).start..plan.shards.positions_in_batch(last).end
+    }
+}
+
+fn ranks_of(group: &LiveGroup, device: &DeviceId) -> Vec<Rank> {
+    let placed = group
+        .placement
+        .devices
+        .iter()
+        .find(|placed| placed.device == *device);
+    placed.map(|placed| placed.ranks.clone()).unwrap_or_default()
+}

@@ -1,0 +1,167 @@
+//! Committed steps: a step counts once every device of the generation has reported it, and its numbers go out once.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use m2t_common::report::StepReport;
+use m2t_common::{DeviceId, Step};
+
+use crate::effect::CommittedStep;
+use crate::{Core, Effect};
+
+/// How long the last steps took.
+#[derive(Debug, Default)]
+pub(crate) struct Speed {
+    recent: VecDeque<Duration>,
+}
+
+impl Speed {
+    const WINDOW: usize = 20;
+
+    /// One more step.
+    fn add(&mut self, duration: Duration) {
+        if self.recent.len() == Self::WINDOW {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(duration);
+    }
+
+    /// Mean duration of the last steps, in seconds; none before the first.
+    pub(crate) fn seconds_per_step(&self) -> Option<f64> {
+        let n_steps = self.recent.len();
+        let total: f64 = self.recent.iter().map(Duration::as_secs_f64).sum();
+        (n_steps > 0).then(|| total / n_steps as f64)
+    }
+
+    /// Forgets: the next generation has other devices.
+    pub(crate) fn clear(&mut self) {
+        self.recent.clear();
+    }
+}
+
+impl Core {
+    /// A device reports a step. A step it reported before, or one beyond the run, is dropped.
+    pub(crate) fn stepped(&mut self, device: &DeviceId, report: StepReport, effects: &mut Vec<Effect>) {
+        let last = self
+            .plan
+            .as_ref()
+            .map_or(Step(0), |plan| Step(plan.schedule.total_steps));
+        let committed = self.committed;
+        let Some(member) = self
+            .phase
+            .group_mut()
+            .and_then(|group| group.members.get_mut(device))
+        else {
+            return;
+        };
+        let step = report.step;
+        if step > last || member.reports.contains_key(&step) {
+            return;
+        }
+        if step <= committed {
+            member.step = member.step.max(step);
+            return;
+        }
+        member.data_wait = share(report.data_wait, report.duration);
+        self.replaced += u64::from(report.replaced);
+        member.reports.insert(step, report);
+        self.arrive(device, step, effects);
+    }
+
+    /// A device stands at `step`; commits what that completes.
+    pub(crate) fn arrive(&mut self, device: &DeviceId, step: Step, effects: &mut Vec<Effect>) {
+        let Some(group) = self.phase.group_mut() else {
+            return;
+        };
+        if let Some(member) = group.members.get_mut(device) {
+            member.step = member.step.max(step);
+        }
+        let lowest = group.members.values().map(|member| member.step).min();
+        self.commit(lowest.unwrap_or_default(), effects);
+    }
+
+    /// Commits every step up to `upto`. The numbers are those of the device of rank 0, or of the next one that has them.
+    pub(crate) fn commit(&mut self, upto: Step, effects: &mut Vec<Effect>) {
+        if upto <= self.committed {
+            return;
+        }
+        let before = std::mem::replace(&mut self.committed, upto);
+        self.fruitless = 0;
+        let Some(group) = self.phase.group_mut() else {
+            return;
+        };
+        let order: Vec<DeviceId> = group
+            .placement
+            .devices
+            .iter()
+            .map(|placed| placed.device.clone())
+            .collect();
+        let reported = group
+            .members
+            .values()
+            .flat_map(|member| member.reports.keys().copied());
+        let steps: BTreeSet<Step> = reported.filter(|&step| step <= upto).collect();
+        for step in steps {
+            let Some(group) = self.phase.group_mut() else {
+                return;
+            };
+            let mut take = |device| {
+                group
+                    .members
+                    .get_mut(device)
+                    .and_then(|member| member.reports.remove(&step))
+            };
+            let reports: Vec<StepReport> = order.iter().filter_map(&mut take).collect();
+            if step > before {
+                self.publish(reports, effects);
+            }
+        }
+    }
+
+    /// Sends out one committed step, of which at least one report is there.
+    fn publish(&mut self, reports: Vec<StepReport>, effects: &mut Vec<Effect>) {
+        let worst_wait = reports
+            .iter()
+            .map(|report| share(report.data_wait, report.duration))
+            .fold(0.0, f64::max);
+        let slowest = reports
+            .iter()
+            .map(|report| report.duration)
+            .max()
+            .unwrap_or_default();
+        let (Some(report), Some(plan)) = (reports.into_iter().next(), &self.plan) else {
+            return;
+        };
+        self.speed.add(slowest);
+        let done = Step(report.step.0.saturating_sub(1));
+        let total_steps = plan.schedule.total_steps;
+        let left = total_steps.saturating_sub(report.step.0) as f64;
+        let seconds = slowest.as_secs_f64();
+        let committed = CommittedStep {
+            generation: self.history.generation,
+            epoch: plan.shards.epoch(done),
+            step_in_epoch: plan.shards.step_in_epoch(done),
+            steps_per_epoch: plan.shards.steps_per_epoch(),
+            total_steps,
+            rates: plan.schedule.at(done),
+            images_per_second: if seconds > 0.0 {
+                plan.shards.global_batch() as f64 / seconds
+            } else {
+                0.0
+            },
+            data_wait: worst_wait,
+            remaining_seconds: left * self.speed.seconds_per_step().unwrap_or(0.0),
+            report,
+        };
+        self.latest = Some(committed.clone());
+        effects.push(Effect::Metrics(Box::new(committed)));
+    }
+}
+
+/// The share `part` has in `whole`, 0 to 1; 0 of nothing.
+fn share(part: Duration, whole: Duration) -> f64 {
+    if whole.is_zero() {
+        return 0.0;
+    }
+    (part.as_secs_f64() / whole.as_secs_f64()).min(1.0)
+}

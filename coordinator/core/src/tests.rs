@@ -1,0 +1,280 @@
+//! Tables and short stories: a state is built, one thing happens, the effects are compared as text. Notices are left
+//! out unless asked for.
+
+mod ending;
+mod forming;
+mod membership;
+mod resume;
+mod training;
+
+use m2t_common::machine_link::{DataFacts, DeviceFacts, FromMachine, Hello, ToMachine, Work};
+use m2t_common::manifest::CheckpointName;
+use m2t_common::recipe::resolve;
+use m2t_common::recipe::written::Source;
+use m2t_common::report::{CheckpointReport, News, Rendezvous, StepReport};
+use m2t_common::{DeviceIndex, Generation, Placement, Recipe, Step, Timestamp};
+use std::time::Duration;
+
+use crate::{Core, DiskFacts, Effect, FoundCheckpoint, Input, Record, Settings, StreamId};
+
+/// World 4, batch 8, 12 steps of 3 an epoch on 24 images; two checkpoints are kept; silence is 3 s.
+fn recipe() -> Recipe {
+    let toml = "world = 4\nbatch = 8\nsteps = 12\nwarmup_epochs = 1\n[run]\nkeep_checkpoints = 2";
+    resolve(Source::Experiment { name: "test", toml }, &[], None).unwrap()
+}
+
+fn settings(min_devices: u32) -> Settings {
+    Settings {
+        recipe: recipe(),
+        min_devices,
+        data: "/data".into(),
+        output: "/output".into(),
+        probe: "probe".into(),
+        version: "1".into(),
+    }
+}
+
+fn facts() -> DataFacts {
+    DataFacts {
+        n_samples: 24,
+        fingerprint: "f".into(),
+    }
+}
+
+fn checkpoint(step: u64) -> CheckpointReport {
+    CheckpointReport {
+        name: CheckpointName::new(Step(step)),
+        step: Step(step),
+        state_digest: format!("d{step}"),
+    }
+}
+
+fn found(step: u64) -> FoundCheckpoint {
+    FoundCheckpoint {
+        report: checkpoint(step),
+        n_samples: 24,
+    }
+}
+
+fn report(step: u64) -> StepReport {
+    StepReport {
+        step: Step(step),
+        loss: 4.0 - step as f64 / 10.0,
+        loss_by_rank: vec![1.0; 4],
+        gradient_norm: 1.0,
+        duration: Duration::from_millis(100),
+        data_wait: Duration::from_millis(10),
+        replaced: 0,
+    }
+}
+
+/// A core with its clock, its journal and what it last did.
+struct Story {
+    core: Core,
+    now: u64,
+    journal: Vec<Record>,
+    last: Vec<Effect>,
+}
+
+impl Story {
+    /// A new run that was started.
+    fn new(min_devices: u32) -> Self {
+        Self::resumed(min_devices, Vec::new(), DiskFacts::default())
+    }
+
+    /// A run that continues `journal` with what is on the disk.
+    fn resumed(min_devices: u32, journal: Vec<Record>, disk: DiskFacts) -> Self {
+        let core = Core::new(settings(min_devices), journal.clone()).unwrap();
+        let mut story = Self {
+            core,
+            now: 1_000,
+            journal,
+            last: Vec::new(),
+        };
+        story.input(Input::Started(disk));
+        story
+    }
+
+    fn input(&mut self, input: Input) {
+        self.last.clear();
+        self.core.handle(Timestamp(self.now), input, &mut self.last);
+        for effect in &self.last {
+            if let Effect::Persist(record) = effect {
+                self.journal.push(record.clone());
+            }
+        }
+    }
+
+    fn say(&mut self, stream: u64, message: FromMachine) {
+        self.input(Input::Message {
+            stream: StreamId(stream),
+            message,
+        });
+    }
+
+    /// A Hello on `stream` of the machine, by a daemon whose instance number is 7.
+    fn hello(&mut self, stream: u64, machine: &str, n_devices: u32) {
+        self.say(stream, FromMachine::Hello(hello(machine, 7, n_devices)));
+    }
+
+    /// A machine of two devices that is ready, as most stories need.
+    fn join(&mut self, stream: u64, machine: &str) {
+        self.hello(stream, machine, 2);
+        self.say(stream, FromMachine::Ready(facts()));
+    }
+
+    fn news(&mut self, stream: u64, device: u32, news: News) {
+        let generation = self.core.status().generation;
+        self.news_of(generation.0, stream, device, news);
+    }
+
+    fn news_of(&mut self, generation: u64, stream: u64, device: u32, news: News) {
+        self.say(
+            stream,
+            FromMachine::Device {
+                generation: Generation(generation),
+                device: DeviceIndex(device),
+                news,
+            },
+        );
+    }
+
+    /// The same news of the four devices of machines a (stream 1) and b (stream 2).
+    fn news_of_all(&mut self, news: &News) {
+        for (stream, device) in [(1, 0), (1, 1), (2, 0), (2, 1)] {
+            self.news(stream, device, news.clone());
+        }
+    }
+
+    /// Machines a and b train, at the step the generation started at.
+    fn training(min_devices: u32) -> Self {
+        let mut story = Self::new(min_devices);
+        story.join(1, "a");
+        story.join(2, "b");
+        story.meet();
+        story
+    }
+
+    /// The forming generation meets.
+    fn meet(&mut self) {
+        let rendezvous = Rendezvous(b"h:1".to_vec());
+        self.news(1, 0, News::Rendezvous { rendezvous });
+        let step = self.core.status().progress.unwrap().step;
+        self.news_of_all(&News::Ready { step });
+    }
+
+    /// All devices do the next step.
+    fn step(&mut self) {
+        let next = self.core.status().progress.unwrap().step.next();
+        self.news_of_all(&News::Stepped(report(next.0)));
+    }
+
+    /// The first device writes a checkpoint of the committed step and it is verified.
+    fn checkpoint(&mut self) {
+        let report = checkpoint(self.core.status().progress.unwrap().step.0);
+        self.news(1, 0, News::Checkpointed(report.clone()));
+        self.input(Input::CheckpointVerified(report));
+    }
+
+    /// Time passes; the machines on `alive` send heartbeats, then there is a tick.
+    fn wait(&mut self, milliseconds: u64, alive: &[u64]) {
+        self.now += milliseconds;
+        for &stream in alive {
+            self.say(stream, FromMachine::Heartbeat);
+        }
+        self.input(Input::Tick);
+    }
+
+    /// The last effects as text, without notices.
+    fn effects(&self) -> Vec<String> {
+        self.last.iter().filter_map(show).collect()
+    }
+
+    /// The kinds of the last notices.
+    fn notices(&self) -> Vec<&'static str> {
+        let kind = |effect: &Effect| match effect {
+            Effect::Notice { notice, .. } => Some(notice.kind()),
+            _ => None,
+        };
+        self.last.iter().filter_map(kind).collect()
+    }
+
+    fn phase_and_reason(&self) -> String {
+        let status = self.core.status();
+        format!("{:?}: {}", status.phase, status.reason)
+    }
+}
+
+fn hello(machine: &str, instance: u64, n_devices: u32) -> Hello {
+    let device = |index| DeviceFacts {
+        index: DeviceIndex(index),
+        kind: "cpu".into(),
+    };
+    Hello {
+        machine: machine.parse().unwrap(),
+        version: "1".into(),
+        instance,
+        devices: (0..n_devices).map(device).collect(),
+        address: "10.0.0.1".parse().unwrap(),
+    }
+}
+
+fn show(effect: &Effect) -> Option<String> {
+    Some(match effect {
+        Effect::Notice { .. } => return None,
+        Effect::Persist(record) => format!("persist {}", show_record(record)),
+        Effect::Send { stream, message } => format!("to {}: {}", stream.0, show_message(message)),
+        Effect::Close { stream } => format!("close {}", stream.0),
+        Effect::Metrics(step) => format!("metrics {}", step.report.step),
+        Effect::CutBack { after } => format!("cut back to {after}"),
+        Effect::VerifyCheckpoint(report) => format!("verify {}", report.step),
+        Effect::DeleteCheckpoint(name) => format!("delete {}", name.step()),
+        Effect::SetAsideCheckpoint(name) => format!("set aside {}", name.step()),
+        Effect::Exit(outcome) => format!("exit {outcome:?}"),
+    })
+}
+
+fn show_record(record: &Record) -> String {
+    match record {
+        Record::Run { recipe } => format!("run {}", recipe.name),
+        Record::Data(facts) => format!("data {}", facts.n_samples),
+        Record::Generation {
+            generation,
+            placement,
+            start_from,
+        } => {
+            let start = start_from.as_ref().map_or(Step(0), CheckpointName::step);
+            format!(
+                "generation {generation} from {start}: {}",
+                show_placement(placement)
+            )
+        }
+        Record::Checkpoint(report) => format!("checkpoint {}", report.step),
+        Record::CheckpointDropped { name, why } => format!("dropped {} {why:?}", name.step()),
+        Record::Finished { step, state_digest } => format!("finished {step} {state_digest}"),
+    }
+}
+
+fn show_placement(placement: &Placement) -> String {
+    let one = |placed: &m2t_common::DevicePlacement| {
+        let ranks: Vec<String> = placed.ranks.iter().map(ToString::to_string).collect();
+        format!("{}={}", placed.device, ranks.join(","))
+    };
+    placement.devices.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+fn show_message(message: &ToMachine) -> String {
+    match message {
+        ToMachine::Welcome(_) => "welcome".into(),
+        ToMachine::Assign(assignment) => match &assignment.work {
+            Work::Idle => format!("idle {}", assignment.generation),
+            Work::Train(group) => {
+                let meet = if group.rendezvous.is_some() { " meet" } else { "" };
+                let drain = if group.drain { " drain" } else { "" };
+                format!("train {}{meet}{drain}", assignment.generation)
+            }
+        },
+        ToMachine::Refuse { reason } => format!("refuse: {reason}"),
+        ToMachine::Dismiss(outcome) => format!("dismiss {outcome:?}"),
+    }
+}

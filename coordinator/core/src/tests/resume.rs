@@ -1,0 +1,147 @@
+//! A coordinator that starts again.
+
+use super::*;
+use crate::ResumeError;
+use m2t_common::status::{PhaseName, Status};
+
+/// What of a status is journalled.
+fn journalled(status: &Status) -> (Generation, Option<CheckpointReport>, u32, Option<u64>) {
+    let total = status.progress.as_ref().map(|progress| progress.total_steps);
+    (status.generation, status.checkpoint.clone(), status.world, total)
+}
+
+#[test]
+fn a_reload_knows_what_was_journalled_and_the_next_generation_is_higher() {
+    let mut before = Story::training(4);
+    before.step();
+    before.checkpoint();
+    before.step();
+    let disk = DiskFacts {
+        found: vec![found(1)],
+        damaged: vec![],
+    };
+    let mut after = Story::resumed(4, before.journal.clone(), disk);
+    assert_eq!(after.notices(), ["run_continued"]);
+    assert_eq!(
+        journalled(&after.core.status()),
+        journalled(&before.core.status())
+    );
+    assert_eq!(after.core.status().progress.unwrap().step, Step(1));
+    after.join(1, "a");
+    assert_eq!(
+        after.effects(),
+        ["to 1: idle 1"],
+        "trainers of the old generation are told to end"
+    );
+    after.join(2, "b");
+    assert_eq!(
+        after.effects()[1],
+        "persist generation 2 from 1: a:0=0 a:1=1 b:0=2 b:1=3"
+    );
+    after.news_of(1, 1, 0, News::Stepped(report(2)));
+    assert!(after.effects().is_empty());
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_gives_way_to_the_one_before() {
+    let mut before = Story::training(4);
+    before.step();
+    before.checkpoint();
+    before.step();
+    before.checkpoint();
+    let disk = DiskFacts {
+        found: vec![found(1)],
+        damaged: vec![(CheckpointName::new(Step(2)), "cut".into())],
+    };
+    let after = Story::resumed(4, before.journal, disk);
+    assert_eq!(after.effects(), ["persist dropped 2 Damaged", "set aside 2"]);
+    assert_eq!(after.notices(), ["checkpoint_damaged", "run_continued"]);
+    assert_eq!(after.core.status().checkpoint, Some(checkpoint(1)));
+}
+
+#[test]
+fn the_registry_follows_the_disk() {
+    let mut before = Story::training(4);
+    before.step();
+    before.checkpoint();
+    let disk = DiskFacts {
+        found: vec![found(2), found(3), found(4)],
+        damaged: vec![],
+    };
+    let after = Story::resumed(4, before.journal, disk);
+    assert_eq!(
+        after.effects(),
+        [
+            "persist dropped 1 Missing",
+            "persist checkpoint 2",
+            "persist checkpoint 3",
+            "persist checkpoint 4",
+            "persist dropped 2 Superseded",
+            "delete 2"
+        ]
+    );
+    assert_eq!(after.core.status().progress.unwrap().step, Step(4));
+}
+
+#[test]
+fn a_lost_journal_is_replaced_by_the_checkpoints_and_their_data_set_binds() {
+    let disk = DiskFacts {
+        found: vec![found(3)],
+        damaged: vec![],
+    };
+    let mut story = Story::resumed(4, vec![], disk);
+    story.hello(1, "a", 4);
+    let other = DataFacts {
+        n_samples: 32,
+        fingerprint: "f".into(),
+    };
+    story.say(1, FromMachine::Ready(other));
+    assert!(
+        story.effects()[0].contains("has 32 images and the run's has 24"),
+        "{:?}",
+        story.effects()
+    );
+    story.hello(2, "b", 4);
+    story.say(2, FromMachine::Ready(facts()));
+    assert_eq!(
+        story.effects()[2],
+        "persist generation 1 from 3: b:0=0 b:1=1 b:2=2 b:3=3"
+    );
+}
+
+#[test]
+fn another_recipe_is_refused_by_its_keys() {
+    let journal = Story::new(4).journal;
+    let mut other = settings(4);
+    other.recipe.training.lr256 = 1.5;
+    other.recipe.run.keep_checkpoints = 9;
+    let error = Core::new(other.clone(), journal.clone()).unwrap_err();
+    let differences = vec![("training.lr256".to_owned(), "1.5".to_owned(), "0.05".to_owned())];
+    assert_eq!(error, ResumeError::OtherRecipe { differences });
+    other.recipe.training.lr256 = 0.05;
+    Core::new(other, journal).unwrap();
+}
+
+#[test]
+fn a_finished_run_stays_finished() {
+    let mut journal = Story::new(4).journal;
+    journal.push(Record::Finished {
+        step: Step(12),
+        state_digest: "d12".into(),
+    });
+    let story = Story::resumed(4, journal, DiskFacts::default());
+    assert_eq!(story.effects(), ["persist finished 12 d12", "exit Finished"]);
+    assert_eq!(story.core.status().phase, PhaseName::Finished);
+}
+
+#[test]
+fn a_run_whose_last_checkpoint_is_of_the_last_step_is_finished() {
+    let disk = DiskFacts {
+        found: vec![found(12)],
+        damaged: vec![],
+    };
+    let mut story = Story::resumed(4, vec![], disk);
+    story.hello(1, "a", 4);
+    story.say(1, FromMachine::Ready(facts()));
+    assert_eq!(story.effects().last().unwrap(), "exit Finished");
+}

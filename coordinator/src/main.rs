@@ -1,0 +1,88 @@
+//! `m2t-coordinator`: parses arguments, opens the run, listens, turns signals into a stop. Errors are printed once, here.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use m2t_coordinator::{Args, ExitCode as Code, Opened, Refused};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    start_log();
+    let code = run(&args).unwrap_or_else(|error| {
+        // A closed stderr must not hide the exit code.
+        let _ = writeln!(std::io::stderr(), "m2t-coordinator: {error:#}");
+        if error.is::<Refused>() {
+            Code::Refused
+        } else {
+            Code::Lost
+        }
+    });
+    ExitCode::from(code as u8)
+}
+
+fn run(args: &Args) -> anyhow::Result<Code> {
+    let opened = m2t_coordinator::open(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("could not start the runtime")?;
+    runtime.block_on(listen(opened, args))
+}
+
+async fn listen(opened: Opened, args: &Args) -> anyhow::Result<Code> {
+    let stop = stop_on_signal()?;
+    let listener = TcpListener::bind(args.listen).await.map_err(|e| {
+        Refused::new(format!(
+            "could not listen on {}: {e}; choose another address with --listen",
+            args.listen
+        ))
+    })?;
+    let address = listener
+        .local_addr()
+        .context("could not read the listening address")?;
+    let greeting = opened.greeting(address);
+    // The port is parsed by those who start this program with port 0; whoever closed stdout does not want to know.
+    let _ = writeln!(std::io::stdout(), "{greeting}");
+    let outcome = m2t_coordinator::serve(opened, listener, stop).await?;
+    Ok(outcome.into())
+}
+
+/// The first SIGTERM or SIGINT asks the run to stop; the second ends this process at once.
+fn stop_on_signal() -> anyhow::Result<mpsc::Receiver<()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("could not catch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not catch SIGINT")?;
+    let (stop, stopped) = mpsc::channel(1);
+    tokio::spawn(async move {
+        either(&mut terminate, &mut interrupt).await;
+        tracing::info!(
+            "Asked to stop: the devices finish their step and write a checkpoint. A second signal ends at once."
+        );
+        // A run that is over already has no receiver.
+        let _ = stop.send(()).await;
+        either(&mut terminate, &mut interrupt).await;
+        std::process::exit(i32::from(Code::Stopped as u8));
+    });
+    Ok(stopped)
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,170 @@
+//! From arguments to a run that can be served: recipe, output folder, journal, checkpoints. What is refused here is
+//! refused before anything is begun.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use m2t_common::Recipe;
+use m2t_common::recipe::resolve;
+use m2t_common::recipe::written::Source;
+use m2t_coordinator_core::{Core, DiskFacts, Settings};
+
+use crate::args::Args;
+use crate::checkpoints::Checkpoints;
+use crate::journal::{Journal, RedbJournal};
+use crate::output::Output;
+
+/// Something about the input was wrong; nothing was begun.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct Refused {
+    problem: String,
+}
+
+impl Refused {
+    /// A refusal in one sentence: what was wrong, where, what to do.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+        }
+    }
+}
+
+/// A run, ready to be served.
+pub struct Opened {
+    pub(crate) core: Core,
+    pub(crate) disk: DiskFacts,
+    pub(crate) settings: Settings,
+    pub(crate) journal: Box<dyn Journal>,
+    pub(crate) output: Output,
+    pub(crate) checkpoints: Checkpoints,
+}
+
+/// Opens a run, new or to be continued.
+///
+/// # Errors
+/// [`Refused`] where the arguments, the recipe or the output folder cannot be used.
+pub fn open(args: &Args) -> anyhow::Result<Opened> {
+    let recipe = recipe(args)?;
+    let world = recipe.training.world;
+    let min_devices = args.min_devices.unwrap_or(world);
+    if min_devices > world {
+        let problem = format!(
+            "--min-devices {min_devices} is more than the world of {world} ranks; give at most {world}"
+        );
+        return Err(Refused::new(problem).into());
+    }
+    if !args.listen.ip().is_loopback() && !args.insecure {
+        let problem = format!(
+            "--listen {} is reachable from other machines and nothing checks who attaches; add --insecure on a private network",
+            args.listen
+        );
+        return Err(Refused::new(problem).into());
+    }
+    let output_folder = args
+        .output
+        .clone()
+        .unwrap_or_else(|| Path::new("outputs").join(&recipe.name));
+    let output_folder = absolute("--output", &output_folder)?;
+    let data = args
+        .data
+        .as_deref()
+        .map(|data| absolute("--data", data))
+        .transpose()?;
+    let output = Output::open(&output_folder)?;
+    let settings = Settings {
+        min_devices,
+        data: data.unwrap_or_default(),
+        output: output_folder,
+        probe: output.probe().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        recipe,
+    };
+    continue_or_begin(args, settings, output)
+}
+
+/// Reads journal and checkpoints; refuses a recipe that is not theirs.
+fn continue_or_begin(args: &Args, settings: Settings, output: Output) -> anyhow::Result<Opened> {
+    let state = args
+        .state
+        .clone()
+        .unwrap_or_else(|| output.folder().join("state"));
+    let (journal, records) = RedbJournal::open(&state)
+        .map_err(|e| Refused::new(format!("{e:#}; choose another folder with --state")))?;
+    let core = Core::new(settings.clone(), records).map_err(|e| Refused::new(e.to_string()))?;
+    let checkpoints = Checkpoints::of(output.folder());
+    let disk = checkpoints
+        .survey(&settings.recipe)
+        .with_context(|| format!("could not look for checkpoints in {}", output.folder().display()))?
+        .map_err(|e| Refused::new(e.to_string()))?;
+    output.write_recipe(&settings.recipe)?;
+    Ok(Opened {
+        core,
+        disk,
+        settings,
+        journal: Box::new(journal),
+        output,
+        checkpoints,
+    })
+}
+
+fn recipe(args: &Args) -> anyhow::Result<Recipe> {
+    let resolved = if args.experiment.ends_with(".toml") {
+        let path = Path::new(&args.experiment);
+        let toml = std::fs::read_to_string(path)
+            .map_err(|e| Refused::new(format!("could not read the experiment {}: {e}", path.display())))?;
+        let name = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or("experiment");
+        resolve(Source::Experiment { name, toml: &toml }, &args.set, args.world)
+    } else {
+        resolve(Source::Preset(&args.experiment), &args.set, args.world)
+    };
+    Ok(resolved.map_err(|e| Refused::new(e.to_string()))?)
+}
+
+/// Paths travel to other machines as text and must not depend on where this program was started.
+fn absolute(flag: &str, path: &Path) -> anyhow::Result<PathBuf> {
+    let absolute = std::path::absolute(path)
+        .map_err(|e| Refused::new(format!("{flag} {} is not a path: {e}", path.display())))?;
+    if absolute.to_str().is_none() {
+        let problem = format!(
+            "{flag} {} is not UTF-8; choose a path that every machine can name",
+            path.display()
+        );
+        return Err(Refused::new(problem).into());
+    }
+    Ok(absolute)
+}
+
+impl Opened {
+    /// What is printed at the start: the run in a few lines, and how to join it.
+    pub fn greeting(&self, address: SocketAddr) -> String {
+        let (recipe, settings) = (&self.settings.recipe, &self.settings);
+        let training = &recipe.training;
+        let data = if settings.data.as_os_str().is_empty() {
+            "each worker's own --data".to_owned()
+        } else {
+            settings.data.display().to_string()
+        };
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "experiment {}", recipe.name);
+        let _ = writeln!(
+            text,
+            "world {} ranks on at least {} devices, batch {} images, batch_per_rank {}",
+            training.world,
+            settings.min_devices,
+            recipe.global_batch(),
+            training.batch_per_rank
+        );
+        let _ = writeln!(text, "data {data}");
+        let _ = writeln!(text, "output {}", settings.output.display());
+        let _ = writeln!(text, "join with: m2t-worker --coordinator {address}");
+        let _ = write!(text, "listening on {address}");
+        text
+    }
+}

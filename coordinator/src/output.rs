@@ -1,0 +1,169 @@
+//! The output folder: the resolved recipe, metrics, log and events. The coordinator alone writes them.
+
+mod metrics;
+mod train_log;
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use m2t_common::status::Event;
+use m2t_common::{Recipe, Step};
+use m2t_coordinator_core::CommittedStep;
+
+use crate::open::Refused;
+
+/// An output folder that this process owns.
+pub(crate) struct Output {
+    folder: PathBuf,
+    probe: String,
+    metrics: File,
+    train_log: File,
+    events: File,
+    /// Held locked for as long as this lives; the lock goes with the process, however it ends.
+    _lock: File,
+}
+
+const METRICS: &str = "metrics.jsonl";
+const TRAIN_LOG: &str = "train_log.txt";
+const EVENTS: &str = "events.jsonl";
+
+impl Output {
+    /// Makes the folder where it is missing, and locks it against a second coordinator.
+    pub(crate) fn open(folder: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder).map_err(|e| {
+            Refused::new(format!(
+                "could not make the output folder {}: {e}; choose another with --output",
+                folder.display()
+            ))
+        })?;
+        let lock = append(&folder.join(".lock"))?;
+        lock.try_lock().map_err(|e| {
+            let folder = folder.display();
+            Refused::new(match e {
+                TryLockError::WouldBlock => format!(
+                    "another coordinator works in the output folder {folder}; stop it or choose another with --output"
+                ),
+                TryLockError::Error(e) => {
+                    format!("could not lock the output folder {folder}: {e}; choose another with --output")
+                }
+            })
+        })?;
+        Ok(Self {
+            probe: write_probe(folder)?,
+            metrics: append(&folder.join(METRICS))?,
+            train_log: append(&folder.join(TRAIN_LOG))?,
+            events: append(&folder.join(EVENTS))?,
+            folder: folder.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Content of the probe file.
+    pub(crate) fn probe(&self) -> &str {
+        &self.probe
+    }
+
+    /// Writes the resolved recipe.
+    pub(crate) fn write_recipe(&self, recipe: &Recipe) -> anyhow::Result<()> {
+        let mut json = serde_json::to_vec_pretty(recipe).context("a recipe is plain data")?;
+        json.push(b'\n');
+        replace(&self.folder.join("recipe.json"), &json)
+    }
+
+    /// Adds a committed step to metrics and log.
+    pub(crate) fn add_step(&mut self, step: &CommittedStep) -> anyhow::Result<()> {
+        let line = metrics::line(step).context("a metric is plain data")?;
+        self.metrics
+            .write_all(line.as_bytes())
+            .context("could not write metrics.jsonl; look whether the disk is full")?;
+        let line = train_log::line(step);
+        self.train_log
+            .write_all(line.as_bytes())
+            .context("could not write train_log.txt; look whether the disk is full")
+    }
+
+    /// Takes every step after `after` out of metrics and log.
+    pub(crate) fn cut_back(&mut self, after: Step) -> anyhow::Result<()> {
+        self.metrics = keep_lines(&self.folder.join(METRICS), |line| {
+            metrics::step_of(line).is_some_and(|step| step <= after)
+        })?;
+        self.train_log = keep_lines(&self.folder.join(TRAIN_LOG), |line| {
+            train_log::step_of(line).is_some_and(|step| step <= after)
+        })?;
+        Ok(())
+    }
+
+    /// Adds an event.
+    pub(crate) fn add_event(&mut self, event: &Event) -> anyhow::Result<()> {
+        let mut line = serde_json::to_string(event).context("an event is plain data")?;
+        line.push('\n');
+        self.events
+            .write_all(line.as_bytes())
+            .context("could not write events.jsonl; look whether the disk is full")
+    }
+}
+
+/// Writes a text nobody else has: a machine that reads it in its output folder sees this folder.
+fn write_probe(folder: &Path) -> anyhow::Result<String> {
+    let moment = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let seed = format!(
+        "{} {} {}",
+        folder.display(),
+        std::process::id(),
+        moment.as_nanos()
+    );
+    let probe = blake3::hash(seed.as_bytes()).to_hex().to_string();
+    replace(&folder.join(".probe"), probe.as_bytes())?;
+    Ok(probe)
+}
+
+fn append(path: &Path) -> anyhow::Result<File> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    Ok(opened.map_err(|e| {
+        Refused::new(format!(
+            "could not write {}: {e}; check its permissions",
+            path.display()
+        ))
+    })?)
+}
+
+/// Replaces a file whole: readers see the old content or the new.
+fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let beside = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&beside)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().with_context(|| {
+        format!(
+            "could not write {}; look whether the disk is full",
+            path.display()
+        )
+    })
+}
+
+/// Drops the lines that `keep` refuses, among them one that was cut by a crash, and opens the file for more.
+fn keep_lines(path: &Path, keep: impl Fn(&str) -> bool) -> anyhow::Result<File> {
+    let bytes = fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let kept: String = whole.filter(|line| keep(line.trim_end())).collect();
+    if kept.len() != bytes.len() {
+        replace(path, kept.as_bytes())?;
+    }
+    append(path)
+}
+
+#[cfg(test)]
+mod tests;

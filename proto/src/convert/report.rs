@@ -1,0 +1,131 @@
+//! News of devices: `report.proto` and `m2t_common::report`.
+
+use m2t_common::Step;
+use m2t_common::manifest::CheckpointName;
+use m2t_common::report::{CheckpointReport, News, Rendezvous, StepReport};
+
+use super::{duration_from_wire, duration_to_wire};
+use crate::error::{WireError, invalid, required};
+use crate::wire;
+
+impl From<News> for wire::News {
+    fn from(news: News) -> Self {
+        use wire::news::News as Wire;
+        let news = match news {
+            News::Rendezvous { rendezvous } => Wire::Rendezvous(rendezvous.into()),
+            News::Ready { step } => Wire::Ready(wire::DeviceReady { step: step.0 }),
+            News::Stepped(report) => Wire::Stepped(report.into()),
+            News::Checkpointed(report) => Wire::Checkpointed(report.into()),
+            News::Stopped { step } => Wire::Stopped(wire::DeviceStopped { step: step.0 }),
+            News::Finished { step, state_digest } => Wire::Finished(wire::DeviceFinished {
+                step: step.0,
+                state_digest,
+            }),
+            News::Failed { reason } => Wire::Failed(wire::DeviceFailed { reason }),
+        };
+        Self { news: Some(news) }
+    }
+}
+
+impl TryFrom<wire::News> for News {
+    type Error = WireError;
+
+    fn try_from(news: wire::News) -> Result<Self, WireError> {
+        use wire::news::News as Wire;
+        Ok(match required(news.news, "News.news")? {
+            Wire::Rendezvous(rendezvous) => Self::Rendezvous {
+                rendezvous: rendezvous.into(),
+            },
+            Wire::Ready(ready) => Self::Ready {
+                step: Step(ready.step),
+            },
+            Wire::Stepped(report) => Self::Stepped(report.try_into()?),
+            Wire::Checkpointed(report) => Self::Checkpointed(report.try_into()?),
+            Wire::Stopped(stopped) => Self::Stopped {
+                step: Step(stopped.step),
+            },
+            Wire::Finished(finished) => Self::Finished {
+                step: Step(finished.step),
+                state_digest: finished.state_digest,
+            },
+            Wire::Failed(failed) => Self::Failed {
+                reason: failed.reason,
+            },
+        })
+    }
+}
+
+impl From<Rendezvous> for wire::Rendezvous {
+    fn from(rendezvous: Rendezvous) -> Self {
+        Self { blob: rendezvous.0 }
+    }
+}
+
+impl From<wire::Rendezvous> for Rendezvous {
+    fn from(rendezvous: wire::Rendezvous) -> Self {
+        Self(rendezvous.blob)
+    }
+}
+
+impl From<StepReport> for wire::StepReport {
+    fn from(report: StepReport) -> Self {
+        Self {
+            step: report.step.0,
+            loss: report.loss,
+            loss_by_rank: report.loss_by_rank,
+            gradient_norm: report.gradient_norm,
+            duration: Some(duration_to_wire(report.duration)),
+            data_wait: Some(duration_to_wire(report.data_wait)),
+            replaced: report.replaced,
+        }
+    }
+}
+
+impl TryFrom<wire::StepReport> for StepReport {
+    type Error = WireError;
+
+    fn try_from(report: wire::StepReport) -> Result<Self, WireError> {
+        Ok(Self {
+            step: Step(report.step),
+            loss: report.loss,
+            loss_by_rank: report.loss_by_rank,
+            gradient_norm: report.gradient_norm,
+            duration: duration_from_wire(report.duration, "StepReport.duration")?,
+            data_wait: duration_from_wire(report.data_wait, "StepReport.data_wait")?,
+            replaced: report.replaced,
+        })
+    }
+}
+
+impl From<CheckpointReport> for wire::CheckpointReport {
+    fn from(report: CheckpointReport) -> Self {
+        Self {
+            name: report.name.to_string(),
+            step: report.step.0,
+            state_digest: report.state_digest,
+        }
+    }
+}
+
+impl TryFrom<wire::CheckpointReport> for CheckpointReport {
+    type Error = WireError;
+
+    fn try_from(report: wire::CheckpointReport) -> Result<Self, WireError> {
+        let name = checkpoint_name(&report.name, "CheckpointReport.name")?;
+        if name.step() != Step(report.step) {
+            let problem = format!("{} is not the step of {name}", report.step);
+            return Err(invalid("CheckpointReport.step")(&problem));
+        }
+        Ok(Self {
+            step: name.step(),
+            name,
+            state_digest: report.state_digest,
+        })
+    }
+}
+
+/// A checkpoint's name from the wire. Names become paths, so only the canonical form is let in.
+pub(super) fn checkpoint_name(name: &str, field: &'static str) -> Result<CheckpointName, WireError> {
+    CheckpointName::parse(name)
+        .ok_or_else(|| invalid(field)(&format!("{name:?} is not the name of a checkpoint")))
+}

@@ -1,0 +1,306 @@
+//! Every variant there and back, through the encoded bytes; every refusal names its field.
+
+use std::time::Duration;
+
+use m2t_common::machine_link::{
+    Assignment, DataFacts, DeviceFacts, FromMachine, Group, Hello, Outcome, ToMachine, Welcome, Work,
+};
+use m2t_common::manifest::CheckpointName;
+use m2t_common::recipe::written::{Source, resolve};
+use m2t_common::report::{CheckpointReport, News, Rendezvous, StepReport};
+use m2t_common::status::{DeviceStatus, Event, MachineStatus, PhaseName, Progress, Status};
+use m2t_common::{DeviceId, DeviceIndex, DevicePlacement, Generation, Placement, Rank, Step, Timestamp};
+use prost::Message;
+
+use crate::{WireError, wire};
+
+fn there_and_back<Domain, Wire>(domain: &Domain)
+where
+    Domain: Clone + std::fmt::Debug + PartialEq + TryFrom<Wire, Error = WireError>,
+    Wire: From<Domain> + Message + Default,
+{
+    let bytes = Wire::from(domain.clone()).encode_to_vec();
+    let back = Domain::try_from(Wire::decode(bytes.as_slice()).unwrap()).unwrap();
+    assert_eq!(&back, domain);
+}
+
+fn checkpoint() -> CheckpointReport {
+    CheckpointReport {
+        name: CheckpointName::new(Step(400)),
+        step: Step(400),
+        state_digest: "abc".into(),
+    }
+}
+
+fn all_news() -> Vec<News> {
+    vec![
+        News::Rendezvous {
+            rendezvous: Rendezvous(vec![0, 255, 7]),
+        },
+        News::Ready { step: Step(3) },
+        News::Stepped(StepReport {
+            step: Step(4),
+            loss: 0.1 + 0.2,
+            loss_by_rank: vec![f64::MIN_POSITIVE, 3.9],
+            gradient_norm: 1e-300,
+            duration: Duration::from_nanos(1_234_567_891),
+            data_wait: Duration::ZERO,
+            replaced: 2,
+        }),
+        News::Checkpointed(checkpoint()),
+        News::Stopped { step: Step(5) },
+        News::Finished {
+            step: Step(u64::MAX),
+            state_digest: "def".into(),
+        },
+        News::Failed {
+            reason: "out of memory".into(),
+        },
+    ]
+}
+
+#[test]
+fn every_message_of_a_daemon_survives_the_wire() {
+    let mut messages = vec![
+        FromMachine::Hello(Hello {
+            machine: "node-1".parse().unwrap(),
+            version: "0.1.0".into(),
+            instance: u64::MAX,
+            devices: vec![
+                DeviceFacts {
+                    index: DeviceIndex(0),
+                    kind: "cpu".into(),
+                },
+                DeviceFacts {
+                    index: DeviceIndex(7),
+                    kind: "NVIDIA H100".into(),
+                },
+            ],
+            address: "fe80::1".parse().unwrap(),
+        }),
+        FromMachine::Ready(DataFacts {
+            n_samples: 1_281_167,
+            fingerprint: "f".into(),
+        }),
+        FromMachine::Unable {
+            reason: "no such folder".into(),
+        },
+        FromMachine::Heartbeat,
+        FromMachine::Leaving,
+    ];
+    messages.extend(all_news().into_iter().map(|news| FromMachine::Device {
+        generation: Generation(9),
+        device: DeviceIndex(1),
+        news,
+    }));
+    for message in &messages {
+        there_and_back::<_, wire::FromMachine>(message);
+    }
+}
+
+fn group() -> Group {
+    let placed = |machine: &str, ranks: &[u32]| DevicePlacement {
+        device: DeviceId {
+            machine: machine.parse().unwrap(),
+            index: DeviceIndex(1),
+        },
+        ranks: ranks.iter().copied().map(Rank).collect(),
+    };
+    Group {
+        placement: Placement {
+            devices: vec![placed("a", &[0, 1]), placed("b", &[2])],
+        },
+        n_samples: 4_000,
+        start_from: Some(CheckpointName::new(Step(400))),
+        rendezvous: Some(Rendezvous(b"127.0.0.1:4000".to_vec())),
+        drain: true,
+    }
+}
+
+#[test]
+fn every_message_to_a_daemon_survives_the_wire() {
+    let bare = Group {
+        start_from: None,
+        rendezvous: None,
+        drain: false,
+        ..group()
+    };
+    let assign = |work| {
+        ToMachine::Assign(Assignment {
+            generation: Generation(3),
+            work,
+        })
+    };
+    let messages = [
+        ToMachine::Welcome(Box::new(Welcome {
+            recipe: resolve(Source::Preset("8x_v100_100e"), &[], None).unwrap(),
+            data: "/data/imagenet".into(),
+            output: "/outputs/a run".into(),
+            probe: "42".into(),
+            heartbeat_timeout: Duration::from_millis(3_000),
+        })),
+        assign(Work::Idle),
+        assign(Work::Train(group())),
+        assign(Work::Train(bare)),
+        ToMachine::Refuse {
+            reason: "another version".into(),
+        },
+        ToMachine::Dismiss(Outcome::Finished),
+        ToMachine::Dismiss(Outcome::Stopped),
+        ToMachine::Dismiss(Outcome::Failed),
+    ];
+    for message in &messages {
+        there_and_back::<_, wire::ToMachine>(message);
+    }
+}
+
+fn status(phase: PhaseName) -> Status {
+    Status {
+        experiment: "demo".into(),
+        at: Timestamp(1_700_000_000_123),
+        phase,
+        reason: "3 of 4 devices; waiting for 1".into(),
+        generation: Generation(2),
+        world: 4,
+        batch_per_rank: 16,
+        min_devices: 3,
+        machines: vec![MachineStatus {
+            name: "a".parse().unwrap(),
+            address: "::1".into(),
+            state: "training".into(),
+            silent_for: Duration::from_millis(1),
+            devices: vec![DeviceStatus {
+                index: DeviceIndex(0),
+                kind: "cpu".into(),
+                ranks: vec![Rank(0), Rank(1)],
+                shard: 0..32,
+                step: Step(7),
+                data_wait: 0.25,
+            }],
+        }],
+        progress: Some(Progress {
+            step: Step(7),
+            total_steps: 100,
+            epoch: 1,
+            step_in_epoch: 2,
+            steps_per_epoch: 5,
+            loss: Some(1.5),
+            learning_rate: 0.1,
+            parameter_momentum: 0.99,
+            statistics_momentum: 0.9,
+            images_per_second: 30.5,
+            data_wait: 0.5,
+            remaining: Some(Duration::from_secs(60)),
+            replaced: 1,
+        }),
+        checkpoint: Some(checkpoint()),
+        events: vec![Event {
+            at: Timestamp(5),
+            kind: "generation_formed".into(),
+            text: "Generation 2 formed.".into(),
+        }],
+    }
+}
+
+#[test]
+fn every_phase_of_a_status_survives_the_wire() {
+    use PhaseName::{Draining, Failed, Finished, Forming, Gathering, Stopped, Training};
+    for phase in [Gathering, Forming, Training, Draining, Finished, Stopped, Failed] {
+        there_and_back::<_, wire::RunStatus>(&status(phase));
+    }
+    there_and_back::<_, wire::RunStatus>(&Status {
+        machines: vec![],
+        progress: None,
+        checkpoint: None,
+        events: vec![],
+        ..status(Gathering)
+    });
+}
+
+fn field_of<T: std::fmt::Debug>(result: Result<T, WireError>) -> &'static str {
+    match result.unwrap_err() {
+        WireError::Missing { field } | WireError::Invalid { field, .. } => field,
+    }
+}
+
+#[test]
+fn an_empty_message_is_refused_by_its_field() {
+    assert_eq!(
+        field_of(FromMachine::try_from(wire::FromMachine::default())),
+        "FromMachine.message"
+    );
+    assert_eq!(
+        field_of(ToMachine::try_from(wire::ToMachine::default())),
+        "ToMachine.message"
+    );
+    assert_eq!(field_of(News::try_from(wire::News::default())), "News.news");
+    assert_eq!(
+        field_of(Assignment::try_from(wire::Assignment::default())),
+        "Assignment.work"
+    );
+    assert_eq!(
+        field_of(Status::try_from(wire::RunStatus::default())),
+        "RunStatus.phase"
+    );
+    assert_eq!(
+        field_of(StepReport::try_from(wire::StepReport::default())),
+        "StepReport.duration"
+    );
+    assert_eq!(
+        field_of(Welcome::try_from(wire::Welcome::default())),
+        "Welcome.recipe_json"
+    );
+    assert_eq!(
+        field_of(Outcome::try_from(wire::Outcome::Unspecified)),
+        "Dismiss.outcome"
+    );
+}
+
+#[test]
+fn what_would_become_a_path_or_a_name_is_checked() {
+    let hello = wire::Hello {
+        machine: "../etc".into(),
+        address: "::1".into(),
+        ..Default::default()
+    };
+    assert_eq!(field_of(Hello::try_from(hello.clone())), "Hello.machine");
+    let homeless = wire::Hello {
+        machine: "a".into(),
+        address: "somewhere".into(),
+        ..hello
+    };
+    assert_eq!(field_of(Hello::try_from(homeless)), "Hello.address");
+    let outside = wire::Group {
+        start_from: Some("../../secrets".into()),
+        ..Default::default()
+    };
+    assert_eq!(field_of(Group::try_from(outside)), "Group.start_from");
+    let lying = wire::CheckpointReport {
+        name: "step-000000400".into(),
+        step: 401,
+        state_digest: String::new(),
+    };
+    assert_eq!(
+        field_of(CheckpointReport::try_from(lying)),
+        "CheckpointReport.step"
+    );
+    let rankless = wire::DevicePlacement {
+        machine: "a".into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        field_of(DevicePlacement::try_from(rankless)),
+        "DevicePlacement.ranks"
+    );
+}
+
+#[test]
+fn a_duration_must_be_one() {
+    for (seconds, nanos) in [(-1, 0), (0, -1), (0, 1_000_000_000)] {
+        let report = wire::StepReport {
+            duration: Some(prost_types::Duration { seconds, nanos }),
+            ..Default::default()
+        };
+        assert_eq!(field_of(StepReport::try_from(report)), "StepReport.duration");
+    }
+}

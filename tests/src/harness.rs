@@ -1,0 +1,17 @@
+//! A harness of real processes: a coordinator, daemons and their trainers on ports of the system's choice.
+//!
+//! Nothing here sleeps to let something happen: everything waited for is a condition with a deadline, and what did not
+//! come in time fails the test with the logs of all processes. Dropping a process kills it.
+
+mod binaries;
+mod cluster;
+mod process;
+
+use std::time::Duration;
+
+pub use binaries::Binaries;
+pub use cluster::{Cluster, ClusterSettings, pretend_data};
+pub use process::Process;
+
+/// How long anything is waited for. Far beyond what a loaded machine needs; a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);

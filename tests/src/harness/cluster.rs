@@ -1,0 +1,247 @@
+//! A coordinator and its daemons in a temporary folder, with a small data set.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use m2t_common::Recipe;
+use m2t_common::recipe::resolve;
+use m2t_common::recipe::written::Source;
+use m2t_common::status::Status;
+use tempfile::TempDir;
+
+use super::{Binaries, PATIENCE, Process};
+use crate::fake::Control;
+
+/// How often the status is asked for.
+const STATUS_POLL: Duration = Duration::from_millis(20);
+
+/// What a cluster is made with.
+pub struct ClusterSettings {
+    /// Ranks.
+    pub world: u32,
+    /// The fewest devices, where it is fewer than the world.
+    pub min_devices: Option<u32>,
+    /// The experiment file.
+    pub experiment: String,
+    /// The data folder; none: files that only look like images, enough for the fake trainer.
+    pub data: Option<PathBuf>,
+    /// The trainer.
+    pub trainer: PathBuf,
+}
+
+impl ClusterSettings {
+    /// World 4, the fake trainer, 60 steps: three epochs of 20, a checkpoint every 8 steps.
+    pub fn fake() -> Self {
+        Self {
+            world: 4,
+            min_devices: None,
+            experiment: EXPERIMENT.to_owned(),
+            data: None,
+            trainer: Binaries::get().path("m2t-fake-trainer"),
+        }
+    }
+}
+
+const EXPERIMENT: &str = r#"
+base = "8x_2080ti_100e"
+arch = "resnet18"
+batch = 16
+steps = 60
+warmup_epochs = 0
+pixels = 32
+[run]
+checkpoint_every = 8
+keep_checkpoints = 2
+heartbeat_timeout = "1s"
+"#;
+
+/// Files in the pretended data set: 20 steps of 16 images and 3 left over.
+const N_SAMPLES: usize = 323;
+
+/// A cluster. Dropping it kills all its processes.
+pub struct Cluster {
+    settings: ClusterSettings,
+    folder: TempDir,
+    address: Option<SocketAddr>,
+    coordinator: Option<Process>,
+    daemons: BTreeMap<String, Process>,
+    /// How the fake trainers are steered.
+    pub control: Control,
+}
+
+impl Cluster {
+    /// A cluster of no process yet.
+    pub fn new(settings: ClusterSettings) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let control = Control::new(folder.path().join("control"));
+        std::fs::create_dir(control.folder()).expect("the temporary folder can be written");
+        std::fs::write(folder.path().join("small.toml"), &settings.experiment)
+            .expect("the temporary folder can be written");
+        pretend_data(&folder.path().join("data"), N_SAMPLES);
+        Self {
+            settings,
+            folder,
+            address: None,
+            coordinator: None,
+            daemons: BTreeMap::new(),
+            control,
+        }
+    }
+
+    /// The recipe that runs.
+    pub fn recipe(&self) -> Recipe {
+        let source = Source::Experiment {
+            name: "small",
+            toml: &self.settings.experiment,
+        };
+        resolve(source, &[], Some(self.settings.world)).expect("the tests' experiment is sound")
+    }
+
+    /// A path in the cluster's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The output folder.
+    pub fn output(&self) -> PathBuf {
+        self.path("output")
+    }
+
+    /// The coordinator.
+    pub fn coordinator(&mut self) -> &mut Process {
+        self.coordinator.as_mut().expect("the test started a coordinator")
+    }
+
+    /// A daemon by its name.
+    pub fn daemon(&mut self, name: &str) -> &mut Process {
+        self.daemons.get_mut(name).expect("the test started this daemon")
+    }
+
+    /// Starts the coordinator: first on a port of the system's choice, later on the same again.
+    pub fn start_coordinator(&mut self) {
+        let listen = self
+            .address
+            .map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let data = self.settings.data.clone().unwrap_or_else(|| self.path("data"));
+        let mut command = Command::new(Binaries::get().path("m2t-coordinator"));
+        command
+            .current_dir(self.folder.path())
+            .args([
+                "--world",
+                &self.settings.world.to_string(),
+                "--experiment",
+                "small.toml",
+                "--listen",
+                &listen,
+            ])
+            .arg("--data")
+            .arg(data)
+            .arg("--output")
+            .arg(self.output());
+        if let Some(min_devices) = self.settings.min_devices {
+            command.args(["--min-devices", &min_devices.to_string()]);
+        }
+        let coordinator = Process::start("coordinator", &mut command);
+        self.address = Some(coordinator.wait_for_line("where it listens", |line| {
+            let (_, address) = line.split_once("listening on ")?;
+            address
+                .split_whitespace()
+                .next()?
+                .trim_end_matches(['.', ',', ';'])
+                .parse()
+                .ok()
+        }));
+        self.coordinator = Some(coordinator);
+    }
+
+    /// Starts a daemon and keeps it under its name.
+    pub fn start_daemon(&mut self, name: &str, devices: &str) {
+        let daemon = self.daemon_process(name, devices, &[]);
+        self.daemons.insert(name.to_owned(), daemon);
+    }
+
+    /// No longer counts a daemon among those whose end is waited for.
+    pub fn forget_daemon(&mut self, name: &str) {
+        self.daemons.remove(name);
+    }
+
+    /// A daemon that the cluster does not keep; a name or trainer in `more` wins.
+    pub fn daemon_process(&self, name: &str, devices: &str, more: &[&str]) -> Process {
+        let address = self.address.expect("the test started a coordinator").to_string();
+        let mut command = Command::new(Binaries::get().path("m2t-worker"));
+        command
+            .args(["--coordinator", &address, "--devices", devices])
+            .args(more);
+        if !more.contains(&"--name") {
+            command.args(["--name", name]);
+        }
+        if !more.contains(&"--trainer") {
+            command.arg("--trainer").arg(&self.settings.trainer);
+        }
+        command
+            .env(crate::fake::CONTROL_VARIABLE, self.control.folder())
+            // A killed daemon leaves the folder of its sockets behind.
+            .env("TMPDIR", self.folder.path());
+        Process::start(&format!("daemon {name}"), &mut command)
+    }
+
+    /// The operator tool, pointed at this coordinator.
+    pub fn m2t(&self, arguments: &[&str]) -> Process {
+        let address = self.address.expect("the test started a coordinator").to_string();
+        let mut command = Command::new(Binaries::get().path("m2t"));
+        command.args(arguments).args(["--coordinator", &address]);
+        Process::start("m2t", &mut command)
+    }
+
+    /// The status, if a coordinator answers.
+    pub fn status(&self) -> Option<Status> {
+        let output = self.m2t(&["status", "--json"]).output();
+        serde_json::from_str(&output).ok()
+    }
+
+    /// Waits until the status is as wanted.
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            match status {
+                Some(status) if wanted(&status) => return status,
+                status => assert!(
+                    Instant::now() < deadline,
+                    "never saw {what}; the last status is {status:#?}"
+                ),
+            }
+            std::thread::sleep(STATUS_POLL);
+        }
+    }
+
+    /// Waits for the end of coordinator and daemons, each of which must be with `code`.
+    pub fn expect_exit(&mut self, code: i32) {
+        self.coordinator().expect_exit(code);
+        for daemon in self.daemons.values_mut() {
+            daemon.expect_exit(code);
+        }
+    }
+
+    /// The lines of `metrics.jsonl`.
+    pub fn metrics(&self) -> Vec<serde_json::Value> {
+        let text =
+            std::fs::read_to_string(self.output().join("metrics.jsonl")).expect("the run wrote metrics");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("metrics are JSON lines"))
+            .collect()
+    }
+}
+
+/// Files with the names and sizes of a data set, in two classes.
+pub fn pretend_data(folder: &Path, n_samples: usize) {
+    for i in 0..n_samples {
+        let class = folder.join(if i % 2 == 0 { "even" } else { "odd" });
+        std::fs::create_dir_all(&class).expect("the temporary folder can be written");
+        std::fs::write(class.join(format!("{i:04}.jpg")), format!("image {i}"))
+            .expect("the temporary folder can be written");
+    }
+}

@@ -1,0 +1,94 @@
+//! Encoded bytes to 8-bit RGB, recognised by their content, never by a file's name.
+//!
+//! The result is what Pillow's `convert("RGB")` gives: PNG to the bit, JPEG within the rounding of another inverse
+//! cosine transform. An orientation tag and a colour profile are ignored, as there. A truncated or corrupt picture is
+//! an error and never a partly grey image; reading files and replacing bad ones is the loader's job.
+
+mod jpeg;
+mod png;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Most pixels an image may have (width × height): Pillow's own limit. Checked before anything is allocated.
+pub const MAX_PIXELS: u64 = 178_956_970;
+
+/// A decoded picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Columns; at least 1.
+    pub width: u32,
+    /// Rows; at least 1.
+    pub height: u32,
+    /// RGB, row by row from the top: `3 · width · height` bytes.
+    pub pixels: Vec<u8>,
+}
+
+/// Bytes that are no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Nothing to decode.
+    #[error("the file is empty")]
+    Empty,
+    /// Neither signature stands at the beginning.
+    #[error("the content is neither JPEG nor PNG")]
+    Unrecognised,
+    /// It claims to be larger than [`MAX_PIXELS`].
+    #[error("it claims to be {width} × {height} pixels, more than the {MAX_PIXELS} that are allowed")]
+    TooLarge {
+        /// Claimed columns.
+        width: u32,
+        /// Claimed rows.
+        height: u32,
+    },
+    /// The data ends before the picture does.
+    #[error("the file is truncated")]
+    Truncated,
+    /// A kind of JPEG or PNG that cannot be turned into 8-bit RGB.
+    #[error("{0} are not supported")]
+    Unsupported(&'static str),
+    /// The JPEG data contradicts itself.
+    #[error("the JPEG data is corrupt")]
+    Jpeg(#[source] zune_jpeg::errors::DecodeErrors),
+    /// The PNG data contradicts itself.
+    #[error("the PNG data is corrupt")]
+    Png(#[source] ::png::DecodingError),
+    /// The decoder met a case it does not handle. Only this picture is lost.
+    #[error("the decoder gave up on it: {0}")]
+    Panicked(String),
+}
+
+/// Decodes a JPEG or PNG to RGB.
+pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
+    // A decoder's panic on hostile data costs one picture, not the run. All its state lives inside the call.
+    catch_unwind(AssertUnwindSafe(|| decode_recognised(bytes)))
+        .unwrap_or_else(|panic| Err(DecodeError::Panicked(panic_text(panic.as_ref()))))
+}
+
+/// What a caught panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}
+
+fn decode_recognised(bytes: &[u8]) -> Result<Image, DecodeError> {
+    match bytes {
+        [] => Err(DecodeError::Empty),
+        [0xFF, 0xD8, 0xFF, ..] => jpeg::decode(bytes),
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => png::decode(bytes),
+        _ => Err(DecodeError::Unrecognised),
+    }
+}
+
+/// Bytes of an RGB image of this size, if it is within the limit.
+fn buffer_size(width: u32, height: u32) -> Result<usize, DecodeError> {
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > MAX_PIXELS {
+        return Err(DecodeError::TooLarge { width, height });
+    }
+    Ok(usize::try_from(pixels * 3).expect("the limit keeps it below 2^30"))
+}
+
+#[cfg(test)]
+mod tests;

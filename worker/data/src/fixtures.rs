@@ -1,0 +1,91 @@
+//! What tests work on: the shared reference pictures, which are not part of the project, and small made-up data sets.
+
+#![expect(clippy::print_stdout, reason = "a skipped test says so")]
+
+use std::path::{Path, PathBuf};
+
+use m2t_common::recipe::Augment;
+
+use crate::index::Index;
+
+/// The folder `name` of the shared material, or nothing after printing that the test is skipped. In CI an absent
+/// folder is a failure.
+pub(crate) fn shared(name: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("M2T_SHARED").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
+        PathBuf::from,
+    );
+    let folder = root.join(name);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    let missing = format!(
+        "{} is missing; set M2T_SHARED to the shared folder",
+        folder.display()
+    );
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{missing}");
+    println!("skipped: {missing}");
+    None
+}
+
+/// The augmentation as published.
+pub(crate) fn published() -> Augment {
+    Augment {
+        crop_area: [0.08, 1.0],
+        crop_ratio: [0.75, 4.0 / 3.0],
+        jitter_p: 0.8,
+        brightness: 0.4,
+        contrast: 0.4,
+        saturation: 0.2,
+        hue: 0.1,
+        blur_p: [1.0, 0.1],
+        blur_sigma: [0.1, 2.0],
+        grayscale_p: 0.2,
+        flip_p: 0.5,
+        solarize_p: [0.0, 0.2],
+    }
+}
+
+/// Coloured gradients that differ with `number`.
+pub(crate) fn gradient(width: u32, height: u32, number: u32) -> Vec<u8> {
+    let pixel =
+        |x: u32, y: u32| [x * 7 + number * 31, y * 5 + number * 57, (x ^ y) + number].map(|v| v as u8);
+    (0..height)
+        .flat_map(|y| (0..width).flat_map(move |x| pixel(x, y)))
+        .collect()
+}
+
+/// A PNG of these samples.
+pub(crate) fn png(size: (u32, u32), color: png::ColorType, depth: png::BitDepth, data: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, size.0, size.1);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    if color == png::ColorType::Indexed {
+        encoder.set_palette(vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        encoder.set_trns(vec![0, 255]);
+    }
+    encoder.write_header().unwrap().write_image_data(data).unwrap();
+    bytes
+}
+
+/// A data set of `n` small pictures of various sizes in two classes.
+pub(crate) fn data_set(n: u32) -> (tempfile::TempDir, Index) {
+    let dir = tempfile::tempdir().unwrap();
+    for number in 0..n {
+        let (width, height) = (20 + number % 13, 17 + number % 7);
+        let data = gradient(width, height, number);
+        let bytes = png((width, height), png::ColorType::Rgb, png::BitDepth::Eight, &data);
+        let folder = dir.path().join(if number < n / 2 { "a" } else { "b" });
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(format!("{number:04}.png")), bytes).unwrap();
+    }
+    let index = Index::read(dir.path()).unwrap();
+    (dir, index)
+}
+
+/// Makes the file of a sample one that no decoder accepts.
+pub(crate) fn damage(index: &Index, sample: usize) -> &Path {
+    std::fs::write(index.locate(&index.files[sample]), "not a picture").unwrap();
+    &index.files[sample].path
+}

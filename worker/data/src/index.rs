@@ -1,0 +1,211 @@
+//! The index of a data folder: ImageFolder as ImageNet ships it, `DIR/CLASS/…/FILE`.
+//!
+//! A sample's number is its place in this index, so the order must be the same on every machine: classes sorted by
+//! name, files by class and then by the bytes of their relative path. Files are looked at (name and size), never
+//! opened; whether one decodes is found out by the loader.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use m2t_common::machine_link::DataFacts;
+
+/// One image file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Path below the index's root.
+    pub path: PathBuf,
+    /// Which of the index's classes it belongs to.
+    pub class: u32,
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// All image files of a data folder, in the order that numbers the samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// The data folder.
+    pub root: PathBuf,
+    /// Names of the class folders, sorted.
+    pub classes: Vec<String>,
+    /// The files, sorted by class and then by the bytes of their path.
+    pub files: Vec<Entry>,
+}
+
+/// A folder that is no data set.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// It is not there, or not a folder.
+    #[error(
+        "the data folder {} does not exist on this machine; pass the folder that holds one folder a class with --data",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    /// It holds no folder.
+    #[error(
+        "the data folder {} holds no class folder; put the images of each class into a folder of its own below it \
+         (one folder will do for images without classes)",
+        .0.display()
+    )]
+    NoClass(PathBuf),
+    /// A class folder holds no image.
+    #[error(
+        "the class folder {} holds no .jpg, .jpeg or .png file; add images or remove the folder",
+        .0.display()
+    )]
+    EmptyClass(PathBuf),
+    /// Its folders are the splits of a data set, not classes.
+    #[error(
+        "the folders of {} look like parts of a data set ({names}), not like classes; pass one of them with --data",
+        root.display()
+    )]
+    Splits {
+        /// The data folder.
+        root: PathBuf,
+        /// Its folders.
+        names: String,
+    },
+    /// A class's name is not text.
+    #[error("the name of the class folder {} is not UTF-8; rename it", .0.display())]
+    Name(PathBuf),
+    /// Something below it cannot be listed or looked at.
+    #[error("{} cannot be read; check that it exists and that its permissions allow it", path.display())]
+    Read {
+        /// What cannot be read.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Index {
+    /// Indexes the folder `dir`. Hidden entries and files beside the class folders are ignored; folders below a class
+    /// belong to it; links are followed.
+    pub fn read(dir: &Path) -> Result<Self, IndexError> {
+        if !dir.is_dir() {
+            return Err(IndexError::Missing(dir.to_owned()));
+        }
+        let mut classes = class_names(dir)?;
+        classes.sort();
+        refuse_splits(dir, &classes)?;
+
+        let mut files = Vec::new();
+        for (class, name) in classes.iter().enumerate() {
+            let before = files.len();
+            let class = u32::try_from(class).expect("fewer classes than 2^32");
+            collect(dir, Path::new(name), class, &mut files)?;
+            if files.len() == before {
+                return Err(IndexError::EmptyClass(dir.join(name)));
+            }
+            files[before..].sort_by(|a, b| bytes(&a.path).cmp(bytes(&b.path)));
+        }
+        Ok(Self {
+            root: dir.to_owned(),
+            classes,
+            files,
+        })
+    }
+
+    /// N and the fingerprint: BLAKE3 over the classes' names and each file's relative path, class and size. Two
+    /// folders with equal facts number the same samples.
+    pub fn facts(&self) -> DataFacts {
+        let mut hasher = blake3::Hasher::new();
+        let mut text = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        for class in &self.classes {
+            text(class.as_bytes());
+        }
+        for Entry { path, class, size } in &self.files {
+            text(bytes(path));
+            text(&class.to_le_bytes());
+            text(&size.to_le_bytes());
+        }
+        DataFacts {
+            n_samples: self.files.len() as u64,
+            fingerprint: hasher.finalize().to_hex().to_string(),
+        }
+    }
+
+    /// Where the file of an entry is.
+    pub fn locate(&self, entry: &Entry) -> PathBuf {
+        self.root.join(&entry.path)
+    }
+}
+
+fn class_names(dir: &Path) -> Result<Vec<String>, IndexError> {
+    let mut names = Vec::new();
+    for (name, path) in visible(dir)? {
+        if path.is_dir() {
+            names.push(name.into_string().map_err(|_| IndexError::Name(path))?);
+        }
+    }
+    if names.is_empty() {
+        return Err(IndexError::NoClass(dir.to_owned()));
+    }
+    Ok(names)
+}
+
+/// A folder of `train` and `val` would silently train on both, as two classes.
+fn refuse_splits(dir: &Path, classes: &[String]) -> Result<(), IndexError> {
+    let is_split = |name: &String| {
+        let name = name.to_ascii_lowercase();
+        matches!(name.as_str(), "train" | "val" | "valid" | "validation" | "test")
+    };
+    if classes.iter().all(is_split) {
+        return Err(IndexError::Splits {
+            root: dir.to_owned(),
+            names: classes.join(", "),
+        });
+    }
+    Ok(())
+}
+
+/// Appends the images in `root/folder` and below.
+fn collect(root: &Path, folder: &Path, class: u32, files: &mut Vec<Entry>) -> Result<(), IndexError> {
+    for (name, full) in visible(&root.join(folder))? {
+        let metadata = fs::metadata(&full).map_err(|source| IndexError::Read { path: full, source })?;
+        let path = folder.join(name);
+        if metadata.is_dir() {
+            collect(root, &path, class, files)?;
+        } else if is_image(&path) {
+            let size = metadata.len();
+            files.push(Entry { path, class, size });
+        }
+    }
+    Ok(())
+}
+
+/// The entries of a folder whose names do not begin with a dot.
+fn visible(folder: &Path) -> Result<Vec<(std::ffi::OsString, PathBuf)>, IndexError> {
+    let error = |source| IndexError::Read {
+        path: folder.to_owned(),
+        source,
+    };
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(error)? {
+        let entry = entry.map_err(error)?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            entries.push((entry.file_name(), entry.path()));
+        }
+    }
+    Ok(entries)
+}
+
+fn is_image(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| {
+        ["jpg", "jpeg", "png"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Paths are compared and hashed by their bytes: `Path`'s own order compares component by component.
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_encoded_bytes()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! Batches of two views, made ahead by threads, in order, and bit-identical for any number of threads.
+//!
+//! ```text
+//!  shards ──► window of batches ◄── claim an image ── threads: read → decode → two views → write in place
+//!              │ at most `ahead`
+//!              └──► next(): waits for the oldest batch to be complete
+//! ```
+//! Work is handed out image by image, oldest batch first; a thread writes its views at the image's own place, so
+//! neither the number of threads nor their timing shows in the result. Which samples a step has is decided by
+//! [`Shards`], what a view looks like by [`ViewParameters`](crate::augment::ViewParameters); what happens to a damaged
+//! file in `files`.
+//!
+//! Nothing here turns floats into tensors or counts what was replaced: a [`Batch`] tells both.
+
+mod evaluate;
+mod files;
+mod window;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use m2t_common::recipe::Augment;
+use m2t_common::shard::{Sample, Shards};
+use m2t_common::{Rank, Step};
+
+use crate::decode::DecodeError;
+use crate::index::Index;
+pub use evaluate::{Evaluation, center_views, load_views};
+use files::Files;
+use window::Window;
+
+/// What a loader needs to know.
+#[derive(Clone, Debug)]
+pub struct LoaderSettings {
+    /// The data set.
+    pub index: Arc<Index>,
+    /// How views are drawn.
+    pub augment: Augment,
+    /// Which samples a rank has in a step.
+    pub shards: Shards,
+    /// The ranks to load for, in the order of a batch.
+    pub ranks: Vec<Rank>,
+    /// Side of a view.
+    pub pixels: u32,
+    /// The step of the first batch.
+    pub first_step: Step,
+    /// The step after that of the last batch.
+    pub last_step: u64,
+    /// Threads that decode and augment; 0 counts as 1.
+    pub threads: u32,
+    /// Batches made ahead of the one handed out; 0 counts as 1.
+    pub ahead: u32,
+}
+
+/// The views of one step for the ranks of one device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The step that trains on them.
+    pub step: Step,
+    /// In the order of [`LoaderSettings::ranks`].
+    pub ranks: Vec<RankViews>,
+    /// How long [`Loader::next`] waited for it.
+    pub waited: Duration,
+    /// Files that could not be decoded, in the order of their places in the batch.
+    pub replaced: Vec<Replacement>,
+}
+
+/// The two views of a rank's images.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RankViews {
+    /// The rank.
+    pub rank: Rank,
+    /// `[b, 3, pixels, pixels]` each, normalised.
+    pub views: [Vec<f32>; 2],
+}
+
+/// A file that could not be decoded, and the one taken in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// Whose place it is; the augmentation stays keyed by it.
+    pub sample: Sample,
+    /// The next sample that decodes.
+    pub by: Sample,
+    /// The damaged file, below the data folder.
+    pub path: PathBuf,
+    /// Why it could not be decoded.
+    pub reason: String,
+}
+
+/// Why there is no batch.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The index names a file that is gone.
+    #[error(
+        "the file {} was there when the data folder was indexed and is gone; restore it or start again",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    /// A file cannot be read, after several tries where trying again makes sense.
+    #[error("the file {} cannot be read; check its permissions and the disk", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The last try's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of an evaluation cannot be decoded; there every image counts, so none is replaced.
+    #[error("the image {} cannot be decoded; repair or remove it", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: DecodeError,
+    },
+    /// Too many neighbours of a damaged file are damaged too.
+    #[error(
+        "{tried} files in a row, from {} on, cannot be decoded ({reason}); the data folder is damaged",
+        first.display()
+    )]
+    NothingDecodes {
+        /// The file whose place was to be filled.
+        first: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// How many files were tried.
+        tried: u64,
+    },
+    /// A loader thread failed in a way it should not.
+    #[error("a loader thread panicked ({0}); this is a defect of m2t, please report it")]
+    Panicked(String),
+    /// The steps asked for lie beyond the last, or follow an error.
+    #[error("the loader has no more batches; it ended with its last step or an error before")]
+    Ended,
+    /// The run is bound to another data set.
+    #[error("the data folder has {found} images but the run is bound to {expected}; give it the same folder")]
+    OtherSize {
+        /// In the index.
+        found: u64,
+        /// In the shards.
+        expected: u64,
+    },
+    /// The system refused a thread.
+    #[error("a loader thread cannot be started; lower `run.loader_threads`")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Loads the batches of consecutive steps. Dropping it ends its threads, each after the image it is at.
+#[derive(Debug)]
+pub struct Loader {
+    window: Arc<Window>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Loader {
+    /// Starts the threads; they begin with the first step's batch at once.
+    pub fn start(settings: LoaderSettings) -> Result<Self, LoadError> {
+        Self::start_on(settings, Files::on_disk())
+    }
+
+    fn start_on(settings: LoaderSettings, files: Files) -> Result<Self, LoadError> {
+        let (found, expected) = (settings.index.files.len() as u64, settings.shards.n_samples);
+        if found != expected {
+            return Err(LoadError::OtherSize { found, expected });
+        }
+        let n_threads = settings.threads.max(1);
+        let mut loader = Self {
+            window: Arc::new(Window::new(settings, files)),
+            threads: Vec::new(),
+        };
+        for number in 0..n_threads {
+            let window = Arc::clone(&loader.window);
+            let thread = std::thread::Builder::new()
+                .name(format!("m2t-loader-{number}"))
+                .spawn(move || window.work())
+                .map_err(LoadError::Thread)?;
+            loader.threads.push(thread);
+        }
+        Ok(loader)
+    }
+
+    /// The next step's batch, once it is complete. After an error there is no other batch.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator's end is no error; a missing batch is one"
+    )]
+    pub fn next(&mut self) -> Result<Batch, LoadError> {
+        let start = Instant::now();
+        let (step, content) = self.window.take_oldest()?;
+        Ok(Batch {
+            step,
+            ranks: content.ranks,
+            waited: start.elapsed(),
+            replaced: content.replaced.into_values().collect(),
+        })
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.window.stop();
+        for thread in self.threads.drain(..) {
+            // A thread catches its own panics, so there is nothing to learn from the result.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! From a sample's number to a decoded picture: reading with retries, and replacing what cannot be decoded.
+//!
+//! Two kinds of trouble, kept apart. *Reading* fails because of a disk, a network or a missing file: that may pass, so
+//! it is tried again, and then it is an error; replacing would make the result depend on the weather. *Decoding* fails
+//! because of the file's bytes, for every machine alike: the next sample that decodes takes the place.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use m2t_common::shard::Sample;
+
+use super::{LoadError, Replacement};
+use crate::decode::{DecodeError, Image, decode};
+use crate::index::Index;
+
+/// More damaged files in a row than this are no accident.
+const MOST_DAMAGED_IN_A_ROW: u64 = 1_000;
+
+/// Pauses before reading again what could not be read.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(10),
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+];
+
+/// Reads a whole file, in place of what the buffer held.
+type ReadFile = dyn Fn(&Path, &mut Vec<u8>) -> io::Result<()> + Send + Sync;
+
+/// Access to the files of an index.
+pub(super) struct Files {
+    read: Box<ReadFile>,
+    pauses: [Duration; PAUSES.len()],
+}
+
+/// The picture for a sample's place.
+pub(super) struct Found {
+    pub(super) image: Image,
+    /// Set when it is not the sample's own.
+    pub(super) replaced: Option<Replacement>,
+}
+
+impl Files {
+    pub(super) fn on_disk() -> Self {
+        Self {
+            read: Box::new(|path, bytes| {
+                bytes.clear();
+                File::open(path)?.read_to_end(bytes).map(drop)
+            }),
+            pauses: PAUSES,
+        }
+    }
+
+    /// Files that are read by `read`, again without a pause.
+    #[cfg(test)]
+    pub(super) fn read_by(
+        read: impl Fn(&Path, &mut Vec<u8>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            read: Box::new(read),
+            pauses: [Duration::ZERO; PAUSES.len()],
+        }
+    }
+
+    /// The sample's picture, or that of the next sample that decodes; after the last sample comes the first.
+    pub(super) fn find(
+        &self,
+        index: &Index,
+        sample: Sample,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Found, LoadError> {
+        let n = index.files.len() as u64;
+        let path = |sample: Sample| &index.files[sample.0 as usize].path;
+        let reason = match self.decode(index, sample, bytes)? {
+            Ok(image) => {
+                return Ok(Found {
+                    image,
+                    replaced: None,
+                });
+            }
+            Err(error) => chain(&error),
+        };
+        let tried = n.min(MOST_DAMAGED_IN_A_ROW);
+        for offset in 1..tried {
+            let by = Sample((sample.0 + offset) % n);
+            if let Ok(image) = self.decode(index, by, bytes)? {
+                let replaced = Some(Replacement {
+                    sample,
+                    by,
+                    path: path(sample).clone(),
+                    reason,
+                });
+                return Ok(Found { image, replaced });
+            }
+        }
+        Err(LoadError::NothingDecodes {
+            first: index.root.join(path(sample)),
+            reason,
+            tried,
+        })
+    }
+
+    /// The sample's own picture.
+    pub(super) fn decode(
+        &self,
+        index: &Index,
+        sample: Sample,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Result<Image, DecodeError>, LoadError> {
+        let path = index.locate(&index.files[sample.0 as usize]);
+        self.read(&path, bytes)?;
+        Ok(decode(bytes))
+    }
+
+    fn read(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<(), LoadError> {
+        let mut pauses = self.pauses.iter();
+        loop {
+            let source = match (self.read)(path, bytes) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if source.kind() == ErrorKind::NotFound {
+                return Err(LoadError::Missing(path.to_owned()));
+            }
+            match pauses.next() {
+                Some(pause) if may_pass(source.kind()) => std::thread::sleep(*pause),
+                _ => {
+                    let path = path.to_owned();
+                    return Err(LoadError::Read { path, source });
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Files {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Files")
+            .field("pauses", &self.pauses)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything may, but what the path itself rules out: EIO, for one, has no kind of its own.
+fn may_pass(kind: ErrorKind) -> bool {
+    !matches!(
+        kind,
+        ErrorKind::PermissionDenied
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory
+            | ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename
+    )
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,104 @@
+//! `m2t-worker`, the daemon of a machine: reads its options, runs the daemon, says how it ended.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use m2t_common::MachineName;
+use m2t_worker::daemon::{self, CoordinatorAddress, Settings};
+use m2t_worker::devices::Devices;
+use m2t_worker::ending::{EXIT_CODES, Ending};
+use m2t_worker::supervisor::Identity;
+use rustix::rand::{GetRandomFlags, getrandom};
+use tracing_subscriber::EnvFilter;
+
+/// The daemon of a machine: joins a run and supervises one trainer a device.
+#[derive(Parser)]
+#[command(name = "m2t-worker", version, after_help = EXIT_CODES)]
+struct Options {
+    /// Where the coordinator listens.
+    #[arg(long, value_name = "HOST:PORT")]
+    coordinator: CoordinatorAddress,
+    /// What to train on: shares of the CPU (cpu:2), or GPU numbers (0-7; not yet in this version).
+    #[arg(long, default_value = "cpu:1", value_name = "cpu:N|LIST")]
+    devices: Devices,
+    /// The machine's name in the run [default: its host name].
+    #[arg(long)]
+    name: Option<MachineName>,
+    /// The data folder on this machine, where it differs from the coordinator's --data.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The trainer's program [default: m2t-trainer beside this one].
+    #[arg(long, value_name = "PATH")]
+    trainer: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    let ending = run(options).unwrap_or_else(|error| Ending::Refused {
+        reason: format!("{error:#}"),
+    });
+    match &ending {
+        Ending::Finished => tracing::info!("the run finished"),
+        Ending::Refused { reason } => tracing::error!("refused: {reason}"),
+        Ending::Lost => tracing::error!("the run is lost; see the coordinator's log"),
+        Ending::Stopped => tracing::info!("stopped; the same command continues the run"),
+    }
+    ExitCode::from(ending.code())
+}
+
+fn run(options: Options) -> anyhow::Result<Ending> {
+    let identity = Identity {
+        machine: options.name.map_or_else(host_name, Ok)?,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: draw_instance()?,
+        devices: options.devices.facts()?,
+        data: options
+            .data
+            .map(std::path::absolute)
+            .transpose()
+            .context("cannot read --data as a path")?,
+    };
+    let trainer = match options.trainer {
+        Some(trainer) => trainer,
+        None => m2t_worker::operator::beside("m2t-trainer")?,
+    };
+    tracing::info!(
+        "machine {} with {} devices; coordinator at {}",
+        identity.machine,
+        identity.devices.len(),
+        options.coordinator
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the daemon's event loop")?;
+    let ending = runtime.block_on(daemon::run(Settings {
+        coordinator: options.coordinator,
+        identity,
+        trainer,
+    }))?;
+    // A survey of a slow disk may still run; it must not hold up the end.
+    runtime.shutdown_background();
+    Ok(ending)
+}
+
+fn host_name() -> anyhow::Result<MachineName> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Ok(MachineName::try_from(name)?)
+}
+
+fn draw_instance() -> anyhow::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty()).context("the kernel gave no random number")?;
+    Ok(u64::from_ne_bytes(bytes))
+}

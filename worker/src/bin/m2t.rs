@@ -1,0 +1,167 @@
+//! `m2t`, the operator tool: reads its options and calls what does the work.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use m2t_data::synth::{Synth, SynthError, generate};
+use m2t_worker::daemon::CoordinatorAddress;
+use m2t_worker::operator::{run_trainer, status};
+
+/// Watches a run and works with its data and checkpoints.
+#[derive(Parser)]
+#[command(
+    name = "m2t",
+    version,
+    after_help = "Exit codes: 0 done; 1 it failed; 2 refused input; else the trainer's."
+)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show where a run stands.
+    Status(StatusOptions),
+    /// Make data sets.
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Look into a checkpoint.
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
+    /// Classify held-out images by their nearest neighbours in feature space (m2t-trainer knn).
+    #[command(disable_help_flag = true)]
+    Knn {
+        /// Passed on to `m2t-trainer knn`; `--help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+#[derive(Args)]
+struct StatusOptions {
+    /// Where the coordinator listens.
+    #[arg(long, default_value = "127.0.0.1:7117", value_name = "HOST:PORT")]
+    coordinator: CoordinatorAddress,
+    /// One line of JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Show it again whenever it changes, until the run ends.
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Subcommand)]
+enum DataCommand {
+    /// Write a small labelled set of made photographs to DIR/train and DIR/val, for people without one at hand.
+    Synth(SynthOptions),
+}
+
+#[derive(Args)]
+struct SynthOptions {
+    /// A new or empty folder.
+    dir: PathBuf,
+    /// Another seed, another set of the same kind.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Number of classes.
+    #[arg(long)]
+    classes: Option<u32>,
+    /// Pictures of each class to train on.
+    #[arg(long)]
+    train_per_class: Option<u32>,
+    /// Pictures of each class held out.
+    #[arg(long)]
+    val_per_class: Option<u32>,
+    /// Side of a picture.
+    #[arg(long)]
+    pixels: Option<u32>,
+}
+
+#[derive(Subcommand)]
+enum CheckpointCommand {
+    /// Print the digest of the state in a checkpoint's folder.
+    Digest {
+        /// The checkpoint's folder.
+        path: OsString,
+    },
+}
+
+fn main() -> ExitCode {
+    run(Options::parse().command).unwrap_or_else(|error| {
+        // A reader that had enough (`m2t status | head`) is no failure.
+        let is_closed_pipe = error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+        if is_closed_pipe {
+            return ExitCode::SUCCESS;
+        }
+        eprintln!("m2t: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Status(options) => show_status(&options),
+        Command::Data(DataCommand::Synth(options)) => make_data(options),
+        Command::Checkpoint(CheckpointCommand::Digest { path }) => run_trainer(&["digest".into(), path]),
+        Command::Knn { arguments } => {
+            let all: Vec<OsString> = std::iter::once("knn".into()).chain(arguments).collect();
+            run_trainer(&all)
+        }
+    }
+}
+
+fn make_data(options: SynthOptions) -> anyhow::Result<ExitCode> {
+    let usual = Synth::new(options.dir);
+    let settings = Synth {
+        seed: options.seed.unwrap_or(usual.seed),
+        classes: options.classes.unwrap_or(usual.classes),
+        train_per_class: options.train_per_class.unwrap_or(usual.train_per_class),
+        val_per_class: options.val_per_class.unwrap_or(usual.val_per_class),
+        pixels: options.pixels.unwrap_or(usual.pixels),
+        dir: usual.dir,
+    };
+    match generate(&settings) {
+        Ok(summary) => {
+            let dir = settings.dir.display();
+            let (train, val, n_classes) = (summary.train, summary.val, summary.classes.len());
+            writeln!(
+                std::io::stdout(),
+                "wrote {train} pictures to {dir}/train and {val} to {dir}/val, of {n_classes} classes"
+            )?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(refused @ (SynthError::Setting { .. } | SynthError::NotEmpty { .. })) => {
+            eprintln!("m2t: {refused}");
+            Ok(ExitCode::from(2))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn show_status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
+    let format = if options.json {
+        status::Format::Json
+    } else {
+        status::Format::Table
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let mut out = std::io::stdout();
+    runtime.block_on(async {
+        if options.watch {
+            status::watch(&options.coordinator, format, &mut out).await
+        } else {
+            status::show(&options.coordinator, format, &mut out).await
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

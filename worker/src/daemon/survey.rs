@@ -1,0 +1,96 @@
+//! Looking whether this machine sees what the run needs: the data set and the output folder. Reads, never writes.
+
+use std::path::{Path, PathBuf};
+
+use m2t_common::machine_link::DataFacts;
+use m2t_data::index::{Index, IndexError};
+
+use crate::supervisor::Place;
+
+/// The file in the output folder by which a machine knows that it sees the coordinator's folder.
+const PROBE_FILE: &str = ".probe";
+
+/// Why this machine cannot train.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SurveyError {
+    #[error("the output folder {} of the coordinator is not visible here; mount it at the same path on every machine", .folder.display())]
+    OutputUnseen {
+        folder: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the output folder {} here is not the coordinator's; mount the coordinator's at that path on every machine", .0.display())]
+    OutputOther(PathBuf),
+    #[error("neither the coordinator nor this daemon was told where the data is; give --data to one of them")]
+    NoData,
+    #[error(transparent)]
+    Data(IndexError),
+}
+
+/// What the data folder holds, if the output folder is the coordinator's.
+pub(super) fn survey(place: &Place) -> Result<DataFacts, SurveyError> {
+    check_probe(&place.output, &place.probe)?;
+    if place.data.as_os_str().is_empty() {
+        return Err(SurveyError::NoData);
+    }
+    let index = Index::read(&place.data).map_err(SurveyError::Data)?;
+    Ok(index.facts())
+}
+
+fn check_probe(output: &Path, probe: &str) -> Result<(), SurveyError> {
+    match std::fs::read_to_string(output.join(PROBE_FILE)) {
+        Ok(content) if content == probe => Ok(()),
+        Ok(_) => Err(SurveyError::OutputOther(output.to_owned())),
+        Err(source) => Err(SurveyError::OutputUnseen {
+            folder: output.to_owned(),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(folder: &Path) -> Place {
+        Place {
+            data: folder.join("data"),
+            output: folder.join("out"),
+            probe: "a coordinator's own".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_machine_that_sees_both_folders_is_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        std::fs::create_dir_all(place.data.join("class")).unwrap();
+        std::fs::create_dir(&place.output).unwrap();
+        std::fs::write(place.data.join("class/1.jpg"), "x").unwrap();
+        std::fs::write(place.data.join("class/2.png"), "xy").unwrap();
+        std::fs::write(place.output.join(PROBE_FILE), &place.probe).unwrap();
+        let facts = survey(&place).unwrap();
+        assert_eq!((facts.n_samples, facts.fingerprint.is_empty()), (2, false));
+    }
+
+    #[test]
+    fn each_thing_amiss_is_named_with_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let error = crate::ending::sentence(&survey(&place).unwrap_err());
+        assert!(
+            error.contains("not visible here") && error.contains("/out"),
+            "{error}"
+        );
+        std::fs::create_dir(&place.output).unwrap();
+        std::fs::write(place.output.join(PROBE_FILE), "another's").unwrap();
+        let error = survey(&place).unwrap_err().to_string();
+        assert!(
+            error.contains("not the coordinator's") && error.contains("/out"),
+            "{error}"
+        );
+        std::fs::write(place.output.join(PROBE_FILE), &place.probe).unwrap();
+        let error = crate::ending::sentence(&survey(&place).unwrap_err());
+        assert!(error.contains("/data"), "{error}");
+    }
+}

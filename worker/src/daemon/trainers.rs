@@ -1,0 +1,281 @@
+//! The trainer processes: starting them, their sockets, their output, their ends.
+//!
+//! Each trainer has a socket of its own in a folder only this user can enter, and a process group of its own, so that
+//! Ctrl-C in a terminal reaches the daemon alone, which then drains. It arms its parent-death signal itself; dropping
+//! it here kills it as well.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use m2t_common::DeviceIndex;
+use m2t_common::trainer_link::{Start, ToTrainer};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::lines::{read_news, write_line};
+use super::{DaemonError, Event, Events};
+use crate::ending::sentence;
+use crate::supervisor::{Input, TrainerEvent, TrainerKey};
+
+/// How long the last words of a process that is gone are waited for. They are in the kernel's buffers already; only a
+/// grandchild that holds the other end could keep them open.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+
+/// All trainers of the machine.
+pub(super) struct Trainers {
+    program: PathBuf,
+    sockets: TempDir,
+    events: Events,
+    running: BTreeMap<TrainerKey, Handle>,
+}
+
+struct Handle {
+    /// Dropping it closes the link.
+    lines: Option<mpsc::UnboundedSender<ToTrainer>>,
+    signals: mpsc::UnboundedSender<Signal>,
+}
+
+impl Trainers {
+    pub(super) fn new(program: PathBuf, events: Events) -> Result<Self, DaemonError> {
+        let sockets = tempfile::Builder::new()
+            .prefix("m2t-worker-")
+            .tempdir()
+            .map_err(|source| DaemonError::SocketFolder {
+                folder: std::env::temp_dir(),
+                source,
+            })?;
+        Ok(Self {
+            program,
+            sockets,
+            events,
+            running: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn spawn(&mut self, key: TrainerKey, start: Box<Start>) {
+        let socket = self
+            .sockets
+            .path()
+            .join(format!("device-{}-{}.sock", key.device, key.generation));
+        match start_process(&self.program, &socket) {
+            Ok((child, listener)) => {
+                let (lines, told) = mpsc::unbounded_channel();
+                let (signals, signalled) = mpsc::unbounded_channel();
+                let _ = lines.send(ToTrainer::Start(start));
+                let trainer = Trainer {
+                    key,
+                    socket,
+                    events: self.events.clone(),
+                };
+                tokio::spawn(trainer.attend(child, listener, told, signalled));
+                self.running.insert(
+                    key,
+                    Handle {
+                        lines: Some(lines),
+                        signals,
+                    },
+                );
+            }
+            Err(error) => {
+                let program = self.program.display();
+                let how = format!(
+                    "the trainer of device {} ({program}) could not be started: {error}",
+                    key.device
+                );
+                let event = Input::Trainer(key, TrainerEvent::Exited { how });
+                let _ = self.events.send(Event::Input(event));
+            }
+        }
+    }
+
+    pub(super) fn tell(&mut self, key: TrainerKey, line: ToTrainer) {
+        if let Some(lines) = self.running.get(&key).and_then(|handle| handle.lines.as_ref()) {
+            // Fails only when the trainer closed its link, of which the supervisor hears anyway.
+            let _ = lines.send(line);
+        }
+    }
+
+    pub(super) fn end(&mut self, key: TrainerKey) {
+        if let Some(handle) = self.running.get_mut(&key) {
+            handle.lines = None;
+            let _ = handle.signals.send(Signal::TERM);
+        }
+    }
+
+    pub(super) fn kill(&mut self, key: TrainerKey) {
+        if let Some(handle) = self.running.get(&key) {
+            let _ = handle.signals.send(Signal::KILL);
+        }
+    }
+
+    pub(super) fn forget(&mut self, key: TrainerKey) {
+        self.running.remove(&key);
+    }
+}
+
+/// Starts a trainer; its socket listens before it lives.
+fn start_process(program: &Path, socket: &Path) -> std::io::Result<(Child, UnixListener)> {
+    let listener = UnixListener::bind(socket)?;
+    let child = Command::new(program)
+        .arg("run")
+        .arg("--link")
+        .arg(socket)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    Ok((child, listener))
+}
+
+/// One process, as the task that attends it knows it.
+struct Trainer {
+    key: TrainerKey,
+    socket: PathBuf,
+    events: Events,
+}
+
+impl Trainer {
+    async fn attend(
+        self,
+        mut child: Child,
+        listener: UnixListener,
+        told: mpsc::UnboundedReceiver<ToTrainer>,
+        mut signals: mpsc::UnboundedReceiver<Signal>,
+    ) {
+        let last_words = Arc::new(Mutex::new(String::new()));
+        let output = child
+            .stdout
+            .take()
+            .map(|pipe| tokio::spawn(pass_on(pipe, self.key.device, None)));
+        let errors = child
+            .stderr
+            .take()
+            .map(|pipe| tokio::spawn(pass_on(pipe, self.key.device, Some(Arc::clone(&last_words)))));
+        let mut told = Some(told);
+        let mut talk: Option<JoinHandle<()>> = None;
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => break status,
+                Some(signal) = signals.recv() => send_signal(&child, signal),
+                accepted = listener.accept(), if told.is_some() => {
+                    if let (Ok((stream, _)), Some(told)) = (accepted, told.take()) {
+                        talk = Some(tokio::spawn(converse(stream, told, self.key, self.events.clone())));
+                    }
+                }
+            }
+        };
+        // All it said counts before its end does.
+        for rest in [talk, output, errors].into_iter().flatten() {
+            let abort = rest.abort_handle();
+            if timeout(LAST_WORDS_WITHIN, rest).await.is_err() {
+                abort.abort();
+            }
+        }
+        let _ = std::fs::remove_file(&self.socket);
+        let last_words = last_words.lock().map(|words| words.clone()).unwrap_or_default();
+        let how = describe(self.key.device, status, &last_words);
+        let _ = self.events.send(Event::Input(Input::Trainer(
+            self.key,
+            TrainerEvent::Exited { how },
+        )));
+    }
+}
+
+/// Talks with a trainer until it closes the link.
+async fn converse(
+    stream: UnixStream,
+    mut told: mpsc::UnboundedReceiver<ToTrainer>,
+    key: TrainerKey,
+    events: Events,
+) {
+    let (reader, mut writer) = stream.into_split();
+    let tell = tokio::spawn(async move {
+        while let Some(line) = told.recv().await {
+            if write_line(&mut writer, &line).await.is_err() {
+                break; // It closed the link; the reader sees that too.
+            }
+        }
+    });
+    let say = |event| events.send(Event::Input(Input::Trainer(key, event)));
+    let mut reader = BufReader::new(reader);
+    let last = loop {
+        match read_news(&mut reader).await {
+            Ok(Some(news)) => {
+                let _ = say(TrainerEvent::Said(news));
+            }
+            Ok(None) => break TrainerEvent::LinkClosed,
+            Err(super::lines::LineError::Read(_) | super::lines::LineError::Torn) => {
+                break TrainerEvent::LinkClosed;
+            }
+            Err(error) => {
+                let reason = format!(
+                    "the trainer of device {} broke the protocol: {}",
+                    key.device,
+                    sentence(&error)
+                );
+                break TrainerEvent::SpokeNonsense { reason };
+            }
+        }
+    };
+    let _ = say(last);
+    tell.abort();
+}
+
+/// Passes a trainer's output on to the daemon's standard error, with the device before each line.
+async fn pass_on(pipe: impl AsyncRead + Unpin, device: DeviceIndex, last: Option<Arc<Mutex<String>>>) {
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while let Ok(1..) = reader.read_until(b'\n', &mut line).await {
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        // A closed standard error must not end the trainers.
+        let _ = writeln!(std::io::stderr().lock(), "[device {device}] {text}");
+        if let Some(Ok(mut last)) = last.as_ref().map(|last| last.lock())
+            && !text.is_empty()
+        {
+            text.clone_into(&mut last);
+        }
+        line.clear();
+    }
+}
+
+fn send_signal(child: &Child, signal: Signal) {
+    let pid = child
+        .id()
+        .and_then(|pid| i32::try_from(pid).ok())
+        .and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // Fails only when the process is gone, which is what is wanted.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// How a trainer ended, in a sentence.
+fn describe(device: DeviceIndex, status: std::io::Result<ExitStatus>, last_words: &str) -> String {
+    let how = match status {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => format!("ended with exit status {code}"),
+            (None, Some(signal)) => format!("was killed by signal {signal}"),
+            (None, None) => "ended".to_owned(),
+        },
+        Err(error) => format!("was lost sight of ({error})"),
+    };
+    if last_words.is_empty() {
+        format!("the trainer of device {device} {how}")
+    } else {
+        format!("the trainer of device {device} {how}: {last_words}")
+    }
+}

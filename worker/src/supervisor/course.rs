@@ -1,0 +1,114 @@
+//! The course of the daemon itself: signs of life, leaving, ending.
+
+use std::time::Duration;
+
+use m2t_common::machine_link::{Assignment, FromMachine, Work};
+use m2t_common::{Generation, Timestamp};
+
+use super::seat::Seat;
+use super::{Course, Effect, Link, Notice, Supervisor};
+use crate::ending::Ending;
+
+/// The shortest time the coordinator gives a drain. A longer heartbeat timeout makes it longer: see
+/// [`Supervisor::drain_within`].
+const SHORTEST_DRAIN: Duration = Duration::from_secs(120);
+
+/// The heartbeat timeout until the coordinator has named it.
+const UNNAMED_TIMEOUT: Duration = Duration::from_secs(3);
+
+impl Supervisor {
+    /// First signal: leave with the group. Second: at once.
+    pub(super) fn stop_requested(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let is_training = self.seats.values().any(Seat::is_running);
+        match &self.course {
+            Course::Staying if self.link == Link::Down && !is_training => {
+                self.end(now, Ending::Stopped, effects);
+            }
+            Course::Staying => {
+                effects.push(Effect::Notify(Notice::Leaving));
+                self.ask_to_leave(now, effects);
+            }
+            Course::Leaving { .. } | Course::Ending(_) => {
+                effects.extend(self.seats.values().filter_map(Seat::key).map(Effect::Kill));
+                effects.push(Effect::Exit(Ending::Stopped));
+            }
+        }
+    }
+
+    /// Asks the coordinator to drain the group. Nobody drains a group that does not train, nor for a machine that is
+    /// not heard: then the daemon leaves after the heartbeat timeout, unless it is heard again before.
+    pub(super) fn ask_to_leave(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let is_training = self.seats.values().any(Seat::is_running);
+        let within = if is_training && self.link == Link::Admitted {
+            self.drain_within()
+        } else {
+            self.heartbeat_timeout()
+        };
+        self.course = Course::Leaving {
+            until: now.after(within),
+        };
+        if self.link == Link::Admitted {
+            self.send(now, FromMachine::Leaving, effects);
+        }
+    }
+
+    /// Ends all trainers, then the daemon. The first reason to end stands.
+    pub(super) fn end(&mut self, now: Timestamp, ending: Ending, effects: &mut Vec<Effect>) {
+        if !matches!(self.course, Course::Ending(_)) {
+            self.course = Course::Ending(ending);
+            self.reconcile(now, effects);
+        }
+    }
+
+    /// The coordinator has another run: nothing of the one before counts, its generations least of all.
+    pub(super) fn forget_run(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Notify(Notice::AnotherRun));
+        self.assignment = Assignment {
+            generation: Generation(0),
+            work: Work::Idle,
+        };
+        for seat in self.seats.values_mut() {
+            seat.end(now, effects);
+            seat.forget();
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        for seat in self.seats.values_mut() {
+            seat.tick(now, effects);
+        }
+        if let Course::Leaving { until } = self.course
+            && until <= now
+        {
+            effects.push(Effect::Notify(Notice::LeftWithoutDrain));
+            self.end(now, Ending::Stopped, effects);
+        }
+        if self.heartbeat_due().is_some_and(|due| due <= now) {
+            self.send(now, FromMachine::Heartbeat, effects);
+        }
+    }
+
+    /// When a sign of life is due; none while nobody listens or the timeout is not known.
+    pub(super) fn heartbeat_due(&self) -> Option<Timestamp> {
+        let welcome = self.standing.welcome()?;
+        (self.link != Link::Down).then(|| self.last_sent.after(welcome.heartbeat_timeout / 3))
+    }
+
+    pub(super) fn send(&mut self, now: Timestamp, message: FromMachine, effects: &mut Vec<Effect>) {
+        self.last_sent = now;
+        effects.push(Effect::Send(message));
+    }
+
+    /// How long a drain is waited for: as long as the coordinator waits (it bounds a drain by forty heartbeat timeouts,
+    /// or two minutes where that is longer), and one timeout more to hear how it ended.
+    fn drain_within(&self) -> Duration {
+        let timeout = self.heartbeat_timeout();
+        (timeout * 40).max(SHORTEST_DRAIN) + timeout
+    }
+
+    fn heartbeat_timeout(&self) -> Duration {
+        self.standing
+            .welcome()
+            .map_or(UNNAMED_TIMEOUT, |welcome| welcome.heartbeat_timeout)
+    }
+}

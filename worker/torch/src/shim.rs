@@ -1,0 +1,93 @@
+//! The C entries of the shim, and its errors as values.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+
+use torch_sys::C_tensor;
+
+use crate::TorchError;
+
+#[repr(C)]
+pub(crate) struct RawStore {
+    _opaque: [u8; 0],
+}
+
+#[repr(C)]
+pub(crate) struct RawGroup {
+    _opaque: [u8; 0],
+}
+
+#[repr(C)]
+pub(crate) struct RawWork {
+    _opaque: [u8; 0],
+}
+
+unsafe extern "C" {
+    pub(crate) fn m2t_set_gradient(leaf: *mut C_tensor, gradient: *mut C_tensor) -> *mut c_char;
+    pub(crate) fn m2t_on_gradient_ready(
+        leaf: *mut C_tensor,
+        call: extern "C" fn(*mut c_void),
+        drop: extern "C" fn(*mut c_void),
+        context: *mut c_void,
+    ) -> *mut c_char;
+
+    pub(crate) fn m2t_store_serve(
+        host: *const c_char,
+        timeout_ms: u64,
+        port: *mut u16,
+        out: *mut *mut RawStore,
+    ) -> *mut c_char;
+    pub(crate) fn m2t_store_join(
+        host: *const c_char,
+        port: u16,
+        timeout_ms: u64,
+        out: *mut *mut RawStore,
+    ) -> *mut c_char;
+    pub(crate) fn m2t_store_free(store: *mut RawStore);
+
+    pub(crate) fn m2t_gloo_new(
+        store: *mut RawStore,
+        address: *const c_char,
+        index: c_int,
+        size: c_int,
+        timeout_ms: u64,
+        out: *mut *mut RawGroup,
+    ) -> *mut c_char;
+    pub(crate) fn m2t_gloo_free(group: *mut RawGroup);
+    pub(crate) fn m2t_gloo_all_reduce(
+        group: *mut RawGroup,
+        tensor: *mut C_tensor,
+        maximum: u8,
+        out: *mut *mut RawWork,
+    ) -> *mut c_char;
+    pub(crate) fn m2t_gloo_broadcast(
+        group: *mut RawGroup,
+        tensor: *mut C_tensor,
+        root: c_int,
+        out: *mut *mut RawWork,
+    ) -> *mut c_char;
+    pub(crate) fn m2t_work_wait(work: *mut RawWork) -> *mut c_char;
+    pub(crate) fn m2t_work_free(work: *mut RawWork);
+
+    fn free(pointer: *mut c_void);
+}
+
+/// What an entry returned, as a result.
+pub(crate) fn checked(message: *mut c_char) -> Result<(), TorchError> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a non-null return of every entry is a NUL-terminated string from strdup(3) that is now ours; it is read
+    // once and freed once.
+    let text = unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        free(message.cast());
+        text
+    };
+    // libtorch appends a C++ backtrace in further lines; the first line is the message.
+    Err(TorchError(text.lines().next().unwrap_or("no message").to_owned()))
+}
+
+/// Text for C. An interior NUL ends it: no address or path of ours has one.
+pub(crate) fn c_string(text: &str) -> CString {
+    CString::new(text.split('\0').next().unwrap_or_default()).expect("the text was cut at its first NUL")
+}

@@ -1,0 +1,86 @@
+use std::collections::BTreeMap;
+
+use m2t_common::Step;
+use m2t_common::recipe::resolve;
+use m2t_common::recipe::written::Source;
+use safetensors::Dtype;
+
+use super::*;
+
+fn snapshot(step: u64) -> Snapshot {
+    let tensor = NamedBytes { dtype: Dtype::F32, shape: vec![2, 1], bytes: vec![1, 2, 3, 4, 5, 6, 7, 8] };
+    Snapshot { step: Step(step), tensors: BTreeMap::from([("student.conv1.weight".to_owned(), tensor)]) }
+}
+
+fn belonging() -> Belonging {
+    let recipe = resolve(Source::Preset("8x_v100_100e"), &[], None).unwrap();
+    Belonging { recipe, n_samples: 5_000 }
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = write(folder.path(), &snapshot(7), &belonging()).unwrap();
+    let (manifest, read_back) = read(&folder.path().join(report.name.as_str())).unwrap();
+    assert_eq!(read_back, snapshot(7));
+    assert_eq!((manifest.state_digest, manifest.n_samples), (report.state_digest, 5_000));
+    assert_eq!(manifest.recipe, belonging().recipe);
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, [report.name.as_str()], "nothing is left beside it");
+}
+
+#[test]
+fn the_same_step_may_be_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join(".step-000000007.tmp/left over")).unwrap();
+    let first = write(folder.path(), &snapshot(7), &belonging()).unwrap();
+    assert_eq!(first, write(folder.path(), &snapshot(7), &belonging()).unwrap());
+}
+
+#[test]
+fn damage_is_found_wherever_it_is() {
+    for file in [STATE_FILE, MANIFEST_FILE] {
+        let folder = tempfile::tempdir().unwrap();
+        let report = write(folder.path(), &snapshot(7), &belonging()).unwrap();
+        let checkpoint = folder.path().join(report.name.as_str());
+        let path = checkpoint.join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        assert!(matches!(read(&checkpoint), Err(CheckpointError::Damaged { .. })), "{file}");
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(read(&checkpoint), Err(CheckpointError::Read { .. })), "{file}");
+    }
+}
+
+#[test]
+fn a_run_stands_for_its_newest_checkpoint() {
+    let output = tempfile::tempdir().unwrap();
+    let checkpoints = output.path().join("checkpoints");
+    for step in [900, 1_000, 20] {
+        write(&checkpoints, &snapshot(step), &belonging()).unwrap();
+    }
+    let newest = checkpoints.join("step-000001000");
+    for path in [output.path(), &checkpoints, &newest] {
+        assert_eq!(find(path), newest);
+    }
+    assert_eq!(find(Path::new("/nowhere")), Path::new("/nowhere"));
+}
+
+#[test]
+fn a_digest_sees_every_part_of_a_state() {
+    let plain = snapshot(7);
+    let mut others = vec![snapshot(8)];
+    let mut changed = |change: fn(&mut NamedBytes)| {
+        let mut other = plain.clone();
+        other.tensors.values_mut().for_each(change);
+        others.push(other);
+    };
+    changed(|tensor| tensor.bytes[3] ^= 1);
+    changed(|tensor| tensor.shape = vec![1, 2]);
+    changed(|tensor| tensor.dtype = Dtype::I32);
+    for other in others {
+        assert_ne!(plain.digest(), other.digest());
+    }
+}

@@ -1,0 +1,133 @@
+//! `m2t-trainer`: one device's process, and the tensor work that `m2t` has done beside it.
+//!
+//! Exit codes: 0 done (finished, drained, or answered); 1 it cannot go on, with the reason in one sentence on standard
+//! error; 2 wrong arguments.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use m2t_common::report::News;
+use m2t_common::trainer_link::Start;
+use m2t_trainer::knn::{Features, Question, classify};
+use m2t_trainer::link::{ByHand, Daemon, Link};
+use m2t_trainer::{checkpoint, train};
+
+/// Trains one device's ranks, and does the tensor work of m2t.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train: under a daemon with --link, or by hand from a file that holds what a daemon would send.
+    Run {
+        /// The daemon's Unix socket.
+        #[arg(long, conflicts_with = "start", required_unless_present = "start")]
+        link: Option<PathBuf>,
+        /// A JSON file with the whole start: placement, recipe, paths.
+        start: Option<PathBuf>,
+    },
+    /// Print the digest of a checkpoint's state, after verifying it.
+    Digest {
+        /// A checkpoint's folder, or a run's output folder for its newest.
+        path: PathBuf,
+    },
+    /// Classify held-out images by their nearest neighbours in feature space; prints a line of JSON.
+    Knn {
+        /// What is compared.
+        #[arg(long)]
+        features: Features,
+        /// A checkpoint's folder, or a run's output folder for its newest. Its recipe says how images are looked at.
+        #[arg(long)]
+        checkpoint: PathBuf,
+        /// The ImageFolder to take neighbours from.
+        #[arg(long)]
+        train: PathBuf,
+        /// The ImageFolder to classify.
+        #[arg(long)]
+        val: PathBuf,
+        /// How many neighbours vote.
+        #[arg(long, default_value_t = 20)]
+        k: u32,
+        /// Threads.
+        #[arg(long, default_value_t = 1)]
+        threads: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    say_panics_in_a_sentence();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    match run(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("m2t-trainer: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "digests and answers are what the commands are for")]
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run { link: Some(socket), .. } => under_a_daemon(&socket),
+        Command::Run { start, .. } => by_hand(&start.unwrap_or_default()),
+        Command::Digest { path } => {
+            let (_, snapshot) = checkpoint::read(&checkpoint::find(&path))?;
+            println!("{}", snapshot.digest());
+            Ok(())
+        }
+        Command::Knn { features, checkpoint, train, val, k, threads } => {
+            let question = Question { features, checkpoint: &checkpoint, train: &train, val: &val, k, threads };
+            println!("{}", serde_json::to_string(&classify(&question)?)?);
+            Ok(())
+        }
+    }
+}
+
+fn under_a_daemon(socket: &std::path::Path) -> anyhow::Result<()> {
+    die_with_the_daemon()?;
+    let (link, start) = Daemon::connect(socket, || {
+        tracing::warn!("the daemon is gone; this trainer ends");
+        std::process::exit(1);
+    })?;
+    let link: Arc<dyn Link> = Arc::new(link);
+    train::train(&start, &link).inspect_err(|error| link.tell(&News::Failed { reason: format!("{error:#}") }))
+}
+
+fn by_hand(file: &std::path::Path) -> anyhow::Result<()> {
+    let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let start: Start = serde_json::from_slice(&text).with_context(|| format!("{} is no start", file.display()))?;
+    train::train(&start, &(Arc::new(ByHand) as Arc<dyn Link>))
+}
+
+/// Should the daemon be killed, this process must not go on holding its device. The signal fires when the daemon's spawning
+/// *thread* ends; the daemon's lives as long as it does. A daemon that died before this line has left another parent.
+fn die_with_the_daemon() -> anyhow::Result<()> {
+    let parent = rustix::process::getppid();
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .context("cannot ask to end with the daemon")?;
+    anyhow::ensure!(rustix::process::getppid() == parent, "the daemon is gone");
+    Ok(())
+}
+
+/// One sentence instead of a trace; RUST_BACKTRACE=1 gives both.
+fn say_panics_in_a_sentence() {
+    let standard = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if std::env::var_os("RUST_BACKTRACE").is_some() {
+            standard(info);
+        }
+        let place = info.location().map_or_else(String::new, |place| format!(" ({}:{})", place.file(), place.line()));
+        let what = info.payload_as_str().unwrap_or("no message").lines().next().unwrap_or_default();
+        eprintln!("m2t-trainer: internal error: {what}{place}");
+    }));
+}

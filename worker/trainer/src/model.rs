@@ -1,0 +1,78 @@
+//! The networks: encoder, projector, predictor, and how each normalises.
+//!
+//! A network is plain data: which parameters it has ([`layout`]) and in which order they are applied. Student and
+//! teacher are the same [`Network`] with other weights and another [`Normalise`]; the teacher stops before the predictor.
+//! Shapes: B images of a rank, C channels, h hidden width, z projection width.
+
+pub mod head;
+pub mod initial;
+pub mod layout;
+pub mod norm;
+pub mod resnet;
+
+use m2t_common::recipe::Model;
+use tch::Tensor;
+
+use head::Head;
+use layout::{Extent, Layout};
+pub use norm::Normalise;
+use resnet::Encoder;
+
+/// Encoder, projector and predictor of one recipe.
+#[derive(Debug)]
+pub struct Network {
+    /// All parameters and normalisation layers of the student, in the order of the forward.
+    pub layout: Layout,
+    /// How much of it the teacher has: all before the predictor.
+    pub teacher: Extent,
+    /// How much of it the encoder has.
+    pub encoder_extent: Extent,
+    encoder: Encoder,
+    projector: Head,
+    predictor: Head,
+}
+
+impl Network {
+    /// The network of a recipe.
+    pub fn new(model: &Model) -> Self {
+        let mut layout = Layout::default();
+        let encoder = Encoder::new(model, &mut layout);
+        let encoder_extent = layout.extent();
+        let (hidden, low) = (i64::from(model.hidden_dim), i64::from(model.low_dim));
+        let projector = Head::new(&mut layout, [0, 1, 3], [encoder.width, hidden, low]);
+        let teacher = layout.extent();
+        let predictor = Head::new(&mut layout, [4, 5, 7], [low, hidden, low]);
+        Self { layout, teacher, encoder_extent, encoder, projector, predictor }
+    }
+
+    /// The student's prediction, of unit length.
+    pub fn predict(&self, images: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
+        let features = self.encoder.forward(images, weights, norm); // [B, d]
+        let projection = self.projector.forward(&features, weights, norm); // [B, z]
+        unit_length(&self.predictor.forward(&projection, weights, norm)) // [B, z]
+    }
+
+    /// The teacher's projection, of unit length.
+    pub fn project(&self, images: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
+        let features = self.encoder.forward(images, weights, norm); // [B, d]
+        unit_length(&self.projector.forward(&features, weights, norm)) // [B, z]
+    }
+
+    /// The encoder's features after global pooling.
+    pub fn features(&self, images: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
+        self.encoder.forward(images, weights, norm) // [B, d]
+    }
+}
+
+/// Each row divided by its L2 norm, as `torch.nn.functional.normalize`.
+fn unit_length(x: &Tensor) -> Tensor {
+    let norm = x.norm_scalaropt_dim(2.0, [1].as_slice(), true).clamp_min(1e-12); // [B, 1]
+    x / norm
+}
+
+/// Mean over the images of 2 − 2·q·k, for unit vectors the squared distance. Section 3 of the paper.
+pub fn distance(prediction: &Tensor, target: &Tensor) -> Tensor {
+    let cosine = (prediction * target).sum_dim_intlist([1].as_slice(), false, None); // [B]
+    let squared: Tensor = 2.0 - 2.0 * cosine;
+    squared.mean(None)
+}

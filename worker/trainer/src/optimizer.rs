@@ -1,0 +1,69 @@
+//! SGD and LARS, as published: momentum 0.9, the flat vectors updated in place.
+
+use m2t_common::recipe::{OptimizerKind, Training};
+use tch::{Kind, Tensor};
+
+use crate::model::layout::{Layout, Role};
+
+/// An optimizer with its constants.
+#[derive(Clone, Copy, Debug)]
+pub struct Optimizer {
+    kind: OptimizerKind,
+    momentum: f64,
+    weight_decay: f64,
+    trust_coefficient: f64,
+}
+
+impl Optimizer {
+    /// As the recipe says.
+    pub fn new(training: &Training) -> Self {
+        Self {
+            kind: training.optimizer,
+            momentum: training.momentum,
+            weight_decay: training.weight_decay,
+            trust_coefficient: training.trust_coefficient,
+        }
+    }
+
+    /// Updates parameters p and buffer from the gradient g, all flat and of one layout.
+    ///
+    /// SGD: d = g + wd·p; buf ← 0.9·buf + d; p ← p − lr·buf. A buffer of zeros makes the first step's buf = d.
+    /// LARS: buf ← 0.9·buf + a·(g + wd·p); p ← p − buf, where a is the parameter's own rate: the rate is *inside* the buffer.
+    /// Weight decay acts on every parameter.
+    pub fn update(&self, layout: &Layout, p: &mut Tensor, buffer: &mut Tensor, g: &Tensor, lr: f64) {
+        match self.kind {
+            OptimizerKind::Sgd => {
+                let d = g + &*p * self.weight_decay;
+                *buffer *= self.momentum;
+                *buffer += d;
+                *p -= &*buffer * lr;
+            }
+            OptimizerKind::Lars => {
+                let decayed = g + &*p * self.weight_decay;
+                *buffer *= self.momentum;
+                for parameter in &layout.parameters {
+                    let view = |flat: &Tensor| flat.narrow(0, parameter.offset, parameter.len());
+                    let rate = self.rate(parameter.role, &view(p), &view(g), lr);
+                    let mut of_parameter = view(buffer);
+                    of_parameter += view(&decayed) * rate;
+                }
+                *p -= &*buffer;
+            }
+        }
+    }
+
+    /// a = lr·η·‖p‖/(‖g‖ + wd·‖p‖) for weights of convolutions and linear layers, if ‖p‖·‖g‖ > 1e-8; else lr.
+    fn rate(&self, role: Role, p: &Tensor, g: &Tensor, lr: f64) -> f64 {
+        match role {
+            Role::NormWeight | Role::NormBias | Role::LinearBias { .. } => lr,
+            Role::Convolution | Role::Linear => {
+                let (p, g) = (norm(p), norm(g));
+                if p * g > 1e-8 { lr * self.trust_coefficient * p / (g + self.weight_decay * p) } else { lr }
+            }
+        }
+    }
+}
+
+fn norm(x: &Tensor) -> f64 {
+    x.norm().to_kind(Kind::Double).double_value(&[])
+}

@@ -1,0 +1,89 @@
+//! The whole state of a run: what a commit changes, what a checkpoint holds, what a digest covers.
+//!
+//! Student parameters and running statistics, teacher parameters and history, momentum buffers, the step. Schedules need
+//! nothing beyond the step. With global statistics every device holds the same whole state; with local ones each holds its own
+//! ranks' statistics, and [`State::snapshot`] brings them together.
+
+pub mod history;
+pub mod parameters;
+pub mod snapshot;
+
+use std::sync::Arc;
+
+use m2t_common::recipe::{Dtype, Recipe};
+use m2t_common::{Rank, Step};
+use m2t_torch::TorchError;
+use m2t_torch::collective::Collective;
+use tch::{Device, Kind, Tensor};
+
+use crate::model::Network;
+use crate::model::initial;
+pub use history::{Histories, History};
+pub use parameters::Parameters;
+pub use snapshot::{Snapshot, SnapshotError};
+
+/// The whole state, as one device holds it.
+#[derive(Debug)]
+pub struct State {
+    /// Commits done.
+    pub step: Step,
+    /// The student's parameters.
+    pub student: Parameters,
+    /// The teacher's: the student's layout without the predictor.
+    pub teacher: Parameters,
+    /// The optimizer's buffer, in the student's layout.
+    pub momentum: Tensor,
+    /// Running statistics and histories.
+    pub history: Histories,
+    /// What the parameters belong to.
+    pub network: Arc<Network>,
+}
+
+impl State {
+    /// The state before the first step: drawn from the seed; the teacher is a copy of the student.
+    pub fn initial(recipe: &Recipe, ranks: &[Rank]) -> Result<Self, TorchError> {
+        let network = Arc::new(Network::new(&recipe.model));
+        let flat = initial::parameters(&network.layout, recipe.training.seed, options(recipe));
+        Self::from_parameters(recipe, network, ranks, &flat)
+    }
+
+    /// The state before the first step with these student parameters, flat.
+    pub fn from_parameters(
+        recipe: &Recipe,
+        network: Arc<Network>,
+        ranks: &[Rank],
+        flat: &Tensor,
+    ) -> Result<Self, TorchError> {
+        let layout = &network.layout;
+        let teacher = flat.narrow(0, 0, network.teacher.n_elements).copy();
+        Ok(Self {
+            step: Step(0),
+            student: Parameters::learning(layout, flat.copy()),
+            teacher: Parameters::following(layout, network.teacher, teacher),
+            momentum: flat.zeros_like(),
+            history: Histories::new(recipe.training.teacher_statistics, &network, ranks, options(recipe)),
+            network,
+        })
+    }
+
+    /// All of it, under the names of a checkpoint. With local statistics every device of the group must come here at the same
+    /// step, and each gets those of all ranks.
+    pub fn snapshot(&self, world: u32, group: &dyn Collective) -> Result<Snapshot, TorchError> {
+        let gathered = self.history.gather(world, group)?;
+        Ok(snapshot::take(self, &gathered))
+    }
+
+    /// Overwrites it with a snapshot.
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
+        snapshot::restore(self, snapshot)
+    }
+}
+
+/// Kind and device of a recipe's tensors.
+pub fn options(recipe: &Recipe) -> (Kind, Device) {
+    let kind = match recipe.training.dtype {
+        Dtype::Float32 => Kind::Float,
+        Dtype::Float64 => Kind::Double,
+    };
+    (kind, Device::Cpu)
+}
