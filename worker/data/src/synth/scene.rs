@@ -117,7 +117,7 @@ pub(super) fn anywhere(stream: &mut Stream, longest: f32) -> Point {
 impl Camera {
     fn draw(stream: &mut Stream) -> Self {
         Self {
-            angle: between(stream, -0.2, 0.2),
+            angle: between(stream, -0.17, 0.17),
             span: between(stream, 3.6, 4.5),
             tilt: anywhere(stream, 0.25),
             offset: Point::new(between(stream, -500.0, 500.0), between(stream, -500.0, 500.0)),

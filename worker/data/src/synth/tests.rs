@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use m2t_common::recipe::{self, written::Source};
 use tempfile::TempDir;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -244,8 +245,20 @@ fn pixels_and_colours_say_little_of_the_class_and_structure_much() {
     };
     let top1 = |see| accuracy(&points("train", see), &points("val", see));
     let (raw, colours, structure) = (top1(raw), top1(colours), top1(structure));
-    // Chance is .10; pictures of fine grain are a little nearer to each other than to coarse ones in any measure.
+    // Chance is .10. Colours say a little, as materials differ in lightness.
     assert!(raw < 0.2, "raw pixels give the class away: {raw}");
-    assert!(colours < 0.2, "colours give the class away: {colours}");
+    assert!(colours < 0.25, "colours give the class away: {colours}");
     assert!(structure > 0.7, "hardly a class is to be seen: {structure}");
+}
+
+#[test]
+fn the_demo_trains_on_it() {
+    let toml = include_str!("../../../../deploy/config/demo.toml");
+    let recipe = recipe::resolve(Source::Experiment { name: "demo", toml }, &[], None).unwrap();
+    let set = Synth::new("unused");
+    let n_samples = u64::from(set.classes * set.train_per_class);
+    let plan = recipe.plan(n_samples).unwrap();
+    assert!(recipe.training.pixels <= set.pixels);
+    assert_eq!((plan.shards.world, plan.shards.batch_per_rank), (4, 16));
+    assert_eq!(plan.schedule.warmup_steps, plan.shards.steps_per_epoch());
 }
