@@ -1,6 +1,8 @@
 //! The schedules against the published numbers: learning rate and both momenta of each published run, at chosen steps of
 //! ImageNet (N = 1,281,167). `schedules.csv` was made from the published implementation.
 
+#![expect(clippy::print_stdout, reason = "the worst error is to be seen")]
+
 use m2t_common::Step;
 use m2t_common::recipe::written::Source;
 use m2t_common::recipe::{OptimizerKind, presets, resolve};

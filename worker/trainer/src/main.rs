@@ -126,7 +126,7 @@ fn under_a_daemon(socket: &std::path::Path) -> anyhow::Result<()> {
     train::train(&start, &link).inspect_err(|error| {
         link.tell(&News::Failed {
             reason: format!("{error:#}"),
-        })
+        });
     })
 }
 

@@ -30,7 +30,7 @@ impl Optimizer {
     /// SGD: d = g + wd·p; buf ← 0.9·buf + d; p ← p − lr·buf. A buffer of zeros makes the first step's buf = d.
     /// LARS: buf ← 0.9·buf + a·(g + wd·p); p ← p − buf, where a is the parameter's own rate: the rate is *inside* the buffer.
     /// Weight decay acts on every parameter.
-    pub fn update(&self, layout: &Layout, p: &mut Tensor, buffer: &mut Tensor, g: &Tensor, lr: f64) {
+    pub fn update(&self, layout: &Layout, [p, buffer]: [&mut Tensor; 2], g: &Tensor, lr: f64) {
         match self.kind {
             OptimizerKind::Sgd => {
                 let d = g + &*p * self.weight_decay;

@@ -220,8 +220,7 @@ impl Trainer {
             let layout = &self.network.layout;
             self.optimizer.update(
                 layout,
-                &mut state.student.flat,
-                &mut state.momentum,
+                [&mut state.student.flat, &mut state.momentum],
                 &gradient,
                 rates.learning_rate,
             );

@@ -5,6 +5,12 @@
 //! an uneven placement. Each way stays below 1e-6 of the fixture, and with the exact sum all give the same digest. The worst
 //! error is printed a case. The numbers' form is told in `parity/case.rs`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints its errors"
+)]
+
 #[path = "parity/case.rs"]
 mod case;
 #[path = "parity/device.rs"]

@@ -85,7 +85,7 @@ pub(crate) fn job_from_parent() -> Option<Job> {
 
 pub(crate) fn run(path: &Path, settings: Settings, Ways(_, devices): &Ways) -> Outcome {
     if let [ranks] = devices.as_slice() {
-        return train(path, settings, ranks, Arc::new(Solo));
+        return train(path, settings, ranks, &(Arc::new(Solo) as Arc<dyn Collective>));
     }
     let size = devices.len();
     let mut meet = None;
@@ -142,12 +142,12 @@ pub(crate) fn be_one_of_several(job: &Job) {
         say(serde_json::to_value(meeting.address()).unwrap());
         meeting
     };
-    let group = Gloo::connect(meeting, HERE, job.place, PATIENCE).unwrap();
-    let outcome = train(&job.path, job.settings, &job.ranks, Arc::new(group));
+    let group: Arc<dyn Collective> = Arc::new(Gloo::connect(meeting, HERE, job.place, PATIENCE).unwrap());
+    let outcome = train(&job.path, job.settings, &job.ranks, &group);
     say(serde_json::to_value(outcome).unwrap());
 }
 
-fn train(path: &Path, settings: Settings, ranks: &[Rank], group: Arc<dyn Collective>) -> Outcome {
+fn train(path: &Path, settings: Settings, ranks: &[Rank], group: &Arc<dyn Collective>) -> Outcome {
     m2t_torch::set_threads(1);
     let case = Case::read(path);
     let recipe = case.recipe(settings.dtype, settings.reduction);
@@ -155,7 +155,7 @@ fn train(path: &Path, settings: Settings, ranks: &[Rank], group: Arc<dyn Collect
     let (kind, _) = options(&recipe);
     let flat = case.parameters(&network.layout, kind);
     let state = State::from_parameters(&recipe, network, ranks, &flat).unwrap();
-    let mut trainer = Trainer::new(&recipe, ranks, state, Arc::clone(&group)).unwrap();
+    let mut trainer = Trainer::new(&recipe, ranks, state, Arc::clone(group)).unwrap();
     let schedule = case.schedule();
     let mut worst_step = 0.0;
     for step in 0..settings.n_steps {
@@ -171,7 +171,7 @@ fn train(path: &Path, settings: Settings, ranks: &[Rank], group: Arc<dyn Collect
         };
         worst_step = worse(worst_step, error);
     }
-    let snapshot = trainer.state.snapshot(case.ranks(), &*group).unwrap();
+    let snapshot = trainer.state.snapshot(case.ranks(), &**group).unwrap();
     // The fixture's state is that after the last step.
     let (worst_state, worst_entry) = if settings.n_steps == case.steps() {
         case.error_of_state(&snapshot)
