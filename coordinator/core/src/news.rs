@@ -1,4 +1,4 @@
-//! News of devices. Only those of the current generation's members count; everything older is dropped here.
+//! News of devices. Only those of the current generation's members change anything.
 
 use m2t_common::report::{News, Rendezvous};
 use m2t_common::{DeviceId, Generation, Step};
@@ -20,7 +20,7 @@ impl Core {
         let current =
             group.is_some_and(|group| group.generation == generation && group.members.contains_key(device));
         if !current {
-            return;
+            return self.late_news(device, generation, news, effects);
         }
         match news {
             News::Rendezvous { rendezvous } => self.meet(device, rendezvous, effects),
@@ -39,6 +39,31 @@ impl Core {
                 self.device_finished(device, step, state_digest, effects);
             }
             News::Failed { reason } => self.device_failed(device, reason, effects),
+        }
+    }
+
+    /// Of what comes late only a failure in the generation that has just ended is told: that "a peer is gone" may arrive
+    /// before the word of the trainer that broke the group, and people want the cause.
+    fn late_news(
+        &mut self,
+        device: &DeviceId,
+        generation: Generation,
+        news: News,
+        effects: &mut Vec<Effect>,
+    ) {
+        let newest = self.history.generation;
+        let just_ended =
+            generation.next() == newest || (generation == newest && self.phase.group().is_none());
+        if let (true, News::Failed { reason }) = (just_ended, news) {
+            let device = device.clone();
+            self.note(
+                Notice::AlsoFailed {
+                    generation,
+                    device,
+                    reason,
+                },
+                effects,
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! What people are told: the log, the event file and the status show these.
 
 use m2t_common::manifest::CheckpointName;
-use m2t_common::{Generation, MachineName, Step};
+use m2t_common::{DeviceId, Generation, MachineName, Step};
 
 use crate::reason::{DrainReason, EndCause, Failure, LostBy, Refusal, start_of};
 
@@ -117,6 +117,16 @@ pub enum Notice {
         /// Why.
         cause: EndCause,
     },
+    /// A failure in a generation that is over already.
+    #[error("in generation {generation} device {device} failed, too: {reason}")]
+    AlsoFailed {
+        /// Of which generation.
+        generation: Generation,
+        /// Which device.
+        device: DeviceId,
+        /// Why.
+        reason: String,
+    },
     /// The group was asked to stop.
     #[error("all devices stop at the next step boundary: {why}")]
     Draining {
@@ -181,6 +191,7 @@ impl Notice {
             Self::Formed { .. } => "generation_formed",
             Self::Training { .. } => "generation_training",
             Self::Ended { .. } => "generation_ended",
+            Self::AlsoFailed { .. } => "device_failed_too",
             Self::Draining { .. } => "draining",
             Self::Checkpoint { .. } => "checkpoint_complete",
             Self::Damaged { .. } => "checkpoint_damaged",

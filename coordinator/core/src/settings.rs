@@ -35,8 +35,8 @@ impl Settings {
     }
 
     /// How long trainers may take to start and meet, and to finish a step and checkpoint it when they drain. Long,
-    /// because nothing but a fault of the link ever reaches it: dead trainers are reported by their daemons, hung ones
-    /// are killed by them.
+    /// because dead trainers are reported by their daemons at once: only a trainer that hangs, or a fault of the link,
+    /// ever reaches it.
     pub fn patience(&self) -> Duration {
         (self.heartbeat_timeout() * 40).max(Duration::from_secs(120))
     }
