@@ -127,7 +127,12 @@ impl Trainers {
 /// Starts a trainer; its socket listens before it lives.
 fn start_process(program: &Path, socket: &Path) -> std::io::Result<(Child, UnixListener)> {
     let listener = UnixListener::bind(socket)?;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    // A broken group comes as news in one sentence; c10d would print a C++ backtrace of each connection as well.
+    if std::env::var_os("TORCH_CPP_LOG_LEVEL").is_none() {
+        command.env("TORCH_CPP_LOG_LEVEL", "FATAL");
+    }
+    let child = command
         .arg("run")
         .arg("--link")
         .arg(socket)

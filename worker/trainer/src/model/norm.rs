@@ -166,16 +166,7 @@ impl Normalise for TeacherNorm<'_> {
         let twice_unbiased = (n as f64 / (n - 1) as f64).powi(2);
         let mean = mean * self.alpha + history_mean * (1.0 - self.alpha);
         let var = biased * (self.alpha * twice_unbiased) + history_var * (1.0 - self.alpha);
-        x.batch_norm(
-            Some(weight),
-            Some(bias),
-            Some(&mean),
-            Some(&var),
-            false,
-            0.0,
-            EPSILON,
-            true,
-        )
+        with_statistics(x, [weight, bias], [&mean, &var])
     }
 }
 
@@ -188,17 +179,22 @@ pub struct FrozenNorm<'a> {
 impl Normalise for FrozenNorm<'_> {
     fn normalise(&mut self, layer: NormId, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         let (mean, var) = self.statistics.layer(layer);
-        x.batch_norm(
-            Some(weight),
-            Some(bias),
-            Some(&mean),
-            Some(&var),
-            false,
-            0.0,
-            EPSILON,
-            true,
-        )
+        with_statistics(x, [weight, bias], [&mean, &var])
     }
+}
+
+/// (x − mean)/√(var + ε)·weight + bias, a channel.
+fn with_statistics(x: &Tensor, [weight, bias]: [&Tensor; 2], [mean, var]: [&Tensor; 2]) -> Tensor {
+    x.batch_norm(
+        Some(weight),
+        Some(bias),
+        Some(mean),
+        Some(var),
+        false,
+        0.0,
+        EPSILON,
+        true,
+    )
 }
 
 /// B·H·W of [B, C, H, W], B of [B, C].
