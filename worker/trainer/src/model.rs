@@ -83,3 +83,77 @@ pub fn distance(prediction: &Tensor, target: &Tensor) -> Tensor {
     let squared: Tensor = 2.0 - 2.0 * cosine;
     squared.mean(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use m2t_common::recipe::{Arch, Stem};
+
+    use super::*;
+
+    fn published(arch: Arch) -> Network {
+        Network::new(&Model {
+            arch,
+            channels: 64,
+            stem: Stem::Imagenet,
+            hidden_dim: 4096,
+            low_dim: 256,
+        })
+    }
+
+    fn n_elements(network: &Network, n_parameters: usize) -> i64 {
+        network.layout.parameters[..n_parameters]
+            .iter()
+            .map(layout::Parameter::len)
+            .sum()
+    }
+
+    #[test]
+    fn encoders_have_torchvisions_sizes() {
+        for (arch, expected) in [
+            (Arch::Resnet18, 11_176_512),
+            (Arch::Resnet34, 21_284_672),
+            (Arch::Resnet50, 23_508_032),
+            (Arch::Resnet101, 42_500_160),
+            (Arch::Resnet152, 58_143_808),
+        ] {
+            let network = published(arch);
+            assert_eq!(
+                n_elements(&network, network.encoder_extent.n_parameters),
+                expected,
+                "{arch:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_published_network_has_the_published_sizes() {
+        let network = published(Arch::Resnet50);
+        let student = n_elements(&network, network.layout.parameters.len());
+        let teacher = n_elements(&network, network.teacher.n_parameters);
+        assert_eq!((student, teacher), (35_067_456, 32_957_760));
+        assert_eq!(2 * network.teacher.n_channels, 61_312); // mean and variance of each channel
+        let names: Vec<&str> = network
+            .layout
+            .parameters
+            .iter()
+            .map(|p| p.name.as_str())
+            .collect();
+        for name in [
+            "conv1.weight",
+            "bn1.bias",
+            "layer1.0.downsample.1.weight",
+            "layer4.2.conv3.weight",
+            "fc.7.bias",
+        ] {
+            assert!(names.contains(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_teacher_is_a_prefix_and_every_parameter_is_aligned() {
+        let network = published(Arch::Resnet18);
+        let last_of_teacher = &network.layout.parameters[network.teacher.n_parameters - 1];
+        assert_eq!(last_of_teacher.name, "fc.3.bias");
+        assert!(network.layout.parameters.iter().all(|p| p.offset % 16 == 0));
+    }
+}

@@ -71,11 +71,16 @@ impl State {
         })
     }
 
-    /// All of it, under the names of a checkpoint. With local statistics every device of the group must come here at the same
-    /// step, and each gets those of all ranks.
+    /// All of it, under the names of a checkpoint. With local statistics the other devices of the group must come to
+    /// [`State::give_to_snapshot`] (or here) at the same step.
     pub fn snapshot(&self, world: u32, group: &dyn Collective) -> Result<Snapshot, TorchError> {
         let gathered = self.history.gather(world, group)?;
         Ok(snapshot::take(self, &gathered))
+    }
+
+    /// This device's part in a snapshot that another device takes.
+    pub fn give_to_snapshot(&self, world: u32, group: &dyn Collective) -> Result<(), TorchError> {
+        self.history.gather(world, group).map(drop)
     }
 
     /// Overwrites it with a snapshot.

@@ -57,9 +57,11 @@ pub fn train(start: &Start, link: &Arc<dyn Link>) -> anyhow::Result<()> {
         began = Instant::now();
         stopped = committed.stop;
         if stopped || is_due(step, &plan, &start.recipe) {
-            let snapshot = trainer.state.snapshot(training.world, &**trainer.group())?;
+            let group = Arc::clone(trainer.group());
             if writes_checkpoints {
-                writer = writer.write(snapshot)?;
+                writer = writer.write(trainer.state.snapshot(training.world, &*group)?)?;
+            } else {
+                trainer.state.give_to_snapshot(training.world, &*group)?;
             }
         }
     }
