@@ -13,7 +13,7 @@ pub const RUNNING_MOMENTUM: f64 = 0.1;
 
 /// Normalises one layer's input.
 pub trait Normalise {
-    /// `x` is [B, C] or [B, C, H, W]; weight and bias are [C].
+    /// `x` is `[B, C]` or `[B, C, H, W]`; weight and bias are `[C]`.
     fn normalise(&mut self, layer: NormId, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor;
 }
 
@@ -45,9 +45,9 @@ impl Norm {
 /// Mean and variance of every channel of a network, as two flat vectors.
 #[derive(Debug)]
 pub struct Statistics {
-    /// [ΣC].
+    /// `[ΣC]`.
     pub mean: Tensor,
-    /// [ΣC].
+    /// `[ΣC]`.
     pub var: Tensor,
     layers: Vec<(i64, i64)>,
 }

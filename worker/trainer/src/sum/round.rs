@@ -38,9 +38,9 @@ pub struct Shared {
 /// Mean and variance of each channel of each layer.
 #[derive(Debug, Default, PartialEq)]
 pub struct PooledMoments {
-    /// [ΣC].
+    /// `[ΣC]`.
     pub mean: Vec<f64>,
-    /// [ΣC].
+    /// `[ΣC]`.
     pub var: Vec<f64>,
 }
 
