@@ -75,6 +75,13 @@ impl Statistics {
         }
     }
 
+    /// Channels of each layer, in order.
+    pub fn channels(&self) -> impl Iterator<Item = usize> {
+        self.layers
+            .iter()
+            .map(|&(_, channels)| usize::try_from(channels).unwrap_or_default())
+    }
+
     /// Views of one layer's mean and variance.
     pub fn layer(&self, layer: NormId) -> (Tensor, Tensor) {
         let (offset, channels) = self.layers[layer.0];
@@ -163,9 +170,8 @@ impl Normalise for TeacherNorm<'_> {
         self.moments.counts[layer.0] = n;
 
         let (history_mean, history_var) = self.history.layer(layer);
-        let twice_unbiased = (n as f64 / (n - 1) as f64).powi(2);
         let mean = mean * self.alpha + history_mean * (1.0 - self.alpha);
-        let var = biased * (self.alpha * twice_unbiased) + history_var * (1.0 - self.alpha);
+        let var = biased * (self.alpha * twice_unbiased(n)) + history_var * (1.0 - self.alpha);
         with_statistics(x, [weight, bias], [&mean, &var])
     }
 }
@@ -195,6 +201,11 @@ fn with_statistics(x: &Tensor, [weight, bias]: [&Tensor; 2], [mean, var]: [&Tens
         EPSILON,
         true,
     )
+}
+
+/// (n/(n−1))²: from a biased variance to the unbiased one, times n/(n−1) as published.
+pub fn twice_unbiased(n: i64) -> f64 {
+    (n as f64 / (n - 1) as f64).powi(2)
 }
 
 /// B·H·W of [B, C, H, W], B of [B, C].

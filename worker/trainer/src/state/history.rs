@@ -28,12 +28,7 @@ pub enum Histories {
     /// `teacher_statistics = "global"`.
     Shared(History),
     /// `teacher_statistics = "local"`.
-    PerRank {
-        /// The hosted ranks'.
-        histories: BTreeMap<Rank, History>,
-        /// Channels of each of the teacher's layers.
-        layers: Vec<usize>,
-    },
+    PerRank(BTreeMap<Rank, History>),
 }
 
 impl Histories {
@@ -45,16 +40,7 @@ impl Histories {
         };
         match kind {
             TeacherStatistics::Global => Self::Shared(fresh()),
-            TeacherStatistics::Local => {
-                let layers = &network.layout.norms[..network.teacher.n_norms];
-                Self::PerRank {
-                    histories: ranks.iter().map(|rank| (*rank, fresh())).collect(),
-                    layers: layers
-                        .iter()
-                        .map(|layer| usize::try_from(layer.channels).unwrap_or_default())
-                        .collect(),
-                }
-            }
+            TeacherStatistics::Local => Self::PerRank(ranks.iter().map(|rank| (*rank, fresh())).collect()),
         }
     }
 
@@ -62,7 +48,7 @@ impl Histories {
     pub fn of(&self, rank: Rank) -> &History {
         match self {
             Self::Shared(history) => history,
-            Self::PerRank { histories, .. } => histories
+            Self::PerRank(histories) => histories
                 .get(&rank)
                 .expect("a device has its own ranks' histories"),
         }
@@ -77,15 +63,12 @@ impl Histories {
                 overwrite(&mut history.student.mean, &shared.student.mean);
                 overwrite(&mut history.student.var, &shared.student.var);
             }
-            Self::PerRank { histories, layers } => {
+            Self::PerRank(histories) => {
                 for lane in lanes {
                     let history = histories
                         .get_mut(&lane.rank)
                         .expect("a device has its own ranks' histories");
-                    let moments = [
-                        own_moments(&lane.moments[0], layers),
-                        own_moments(&lane.moments[1], layers),
-                    ];
+                    let moments = [own_moments(&lane.moments[0]), own_moments(&lane.moments[1])];
                     blend(&mut history.teacher, &moments, alpha);
                     history.student = lane.running;
                 }
@@ -100,14 +83,14 @@ impl Histories {
         group: &dyn Collective,
     ) -> Result<BTreeMap<String, [Tensor; 4]>, TorchError> {
         match self {
-            Self::Shared(history) => Ok(BTreeMap::from([(String::new(), history.vectors())])),
-            Self::PerRank { histories, .. } => {
+            Self::Shared(history) => Ok(BTreeMap::from([(String::new(), history.views())])),
+            Self::PerRank(histories) => {
                 let mut gathered = BTreeMap::new();
                 for rank in (0..world).map(Rank) {
                     // Every device takes part in each rank's turn; the rank's own device gives, the others add zeros.
                     let mut vectors = self.of_any().map(|like| like.zeros_like());
                     if let Some(history) = histories.get(&rank) {
-                        vectors = history.vectors();
+                        vectors = history.views();
                     }
                     for vector in &mut vectors {
                         *vector = add_as_integers(vector, group)?;
@@ -123,7 +106,7 @@ impl Histories {
     pub fn own(&self) -> Vec<(String, [Tensor; 4])> {
         match self {
             Self::Shared(history) => vec![(String::new(), history.views())],
-            Self::PerRank { histories, .. } => histories
+            Self::PerRank(histories) => histories
                 .iter()
                 .map(|(rank, history)| (format!("rank{rank}."), history.views()))
                 .collect(),
@@ -133,7 +116,7 @@ impl Histories {
     fn of_any(&self) -> [Tensor; 4] {
         match self {
             Self::Shared(history) => history.views(),
-            Self::PerRank { histories, .. } => histories
+            Self::PerRank(histories) => histories
                 .values()
                 .next()
                 .expect("a device hosts at least one rank")
@@ -152,10 +135,6 @@ impl History {
             &self.teacher.var,
         ]
         .map(Tensor::shallow_clone)
-    }
-
-    fn vectors(&self) -> [Tensor; 4] {
-        self.views().map(|vector| vector.copy())
     }
 }
 

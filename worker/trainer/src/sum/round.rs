@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 
 use super::{Broken, Shape, Summation};
 use crate::model::Network;
-use crate::model::norm::{Moments, Statistics};
+use crate::model::norm::{Moments, Statistics, twice_unbiased};
 use crate::pending::Lane;
 use m2t_torch::collective::Collective;
 
@@ -230,13 +230,13 @@ pub fn to_f64(tensor: &Tensor) -> Vec<f64> {
 }
 
 /// Rank r's own moments as the commit of a local history takes them: unbiased, times n/(n−1).
-pub fn own_moments(moments: &Moments, layers: &[usize]) -> PooledMoments {
+pub fn own_moments(moments: &Moments) -> PooledMoments {
     let (mean, biased) = (to_f64(&moments.batch.mean), to_f64(&moments.batch.var));
     let mut var = Vec::with_capacity(biased.len());
-    for (&channels, &count) in layers.iter().zip(&moments.counts) {
-        let twice_unbiased = (count as f64 / (count - 1) as f64).powi(2);
+    for (channels, &count) in moments.batch.channels().zip(&moments.counts) {
+        let factor = twice_unbiased(count);
         let at = var.len();
-        var.extend(biased[at..at + channels].iter().map(|v| v * twice_unbiased));
+        var.extend(biased[at..at + channels].iter().map(|v| v * factor));
     }
     PooledMoments { mean, var }
 }
