@@ -230,6 +230,7 @@ impl Written {
         check.within("run.keep_checkpoints", self.run.keep_checkpoints, 1, 1_000_000)?;
         check.within("run.loader_threads", self.run.loader_threads, 1, 1024)?;
         check.within("run.loader_ahead", self.run.loader_ahead, 1, 1024)?;
+        check.within("run.replaced_limit", self.run.replaced_limit, 0.0, 1.0)?;
         check.within(
             "run.heartbeat_timeout",
             self.run.heartbeat_timeout.as_secs_f64(),
@@ -288,6 +289,11 @@ impl Written {
         }
         Ok(())
     }
+}
+
+/// What manifests written before the key was there meant.
+pub(super) fn published_replaced_limit() -> f64 {
+    0.001
 }
 
 /// Refusals that name the recipe.

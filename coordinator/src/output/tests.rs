@@ -23,7 +23,7 @@ fn step(step: u64) -> CommittedStep {
             gradient_norm: 1e300,
             duration: Duration::from_millis(500),
             data_wait: Duration::from_millis(20),
-            replaced: 0,
+            replaced: vec![],
         },
         rates: Rates {
             learning_rate: 0.05,
