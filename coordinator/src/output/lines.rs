@@ -103,3 +103,39 @@ fn is_full(error: &io::Error) -> bool {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WriteZero
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_kept_and_written_when_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let mut lines = Lines::append(Path::new("/dev/full")).unwrap();
+        lines.add("one\n").unwrap();
+        lines.add("two\n").unwrap();
+        assert!(
+            lines.finish().unwrap_err().to_string().contains("/dev/full; make room"),
+            "at the end it counts"
+        );
+        lines.file = super::super::append(&path).unwrap();
+        lines.path.clone_from(&path);
+        lines.add("three\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
+        lines.finish().unwrap();
+    }
+
+    #[test]
+    fn a_cut_reaches_what_is_only_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let mut lines = Lines::append(&path).unwrap();
+        lines.add("1\n").unwrap();
+        lines.file = File::options().append(true).open("/dev/full").unwrap();
+        lines.add("2\n").unwrap();
+        lines.add("3\n").unwrap();
+        lines.retain(|line| line != "3").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n");
+    }
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use m2t_common::Recipe;
-use m2t_common::machine_link::{DeviceFacts, Group, Outcome, Work};
+use m2t_common::machine_link::{DataFacts, DeviceFacts, Group, Outcome, Work};
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::resolve;
 use m2t_common::recipe::written::Source;
