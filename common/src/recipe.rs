@@ -8,6 +8,15 @@
 pub mod presets;
 pub mod written;
 
+mod check;
+mod duration;
+mod error;
+mod layers;
+mod nearest;
+mod origin;
+mod reading;
+mod refusal;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedule::{LearningRateCourse, Schedule};
 use crate::shard::Shards;
-pub use written::{RecipeError, resolve};
+pub use error::RecipeError;
+pub use origin::Origin;
+pub use written::{Entry, Resolved, load, resolve, trace};
 
 /// A complete, validated recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -205,7 +216,7 @@ pub struct Operation {
     /// Batches that are loaded ahead.
     pub loader_ahead: u32,
     /// Silence after which a machine counts as lost. Every other wait is derived from it.
-    #[serde(with = "written::duration")]
+    #[serde(with = "duration")]
     pub heartbeat_timeout: Duration,
 }
 
