@@ -277,6 +277,11 @@ impl Recipe {
         u64::from(self.training.world) * u64::from(self.training.batch_per_rank)
     }
 
+    /// L = lr256 · B / 256, the rate at the end of the warm-up.
+    pub fn peak_learning_rate(&self) -> f64 {
+        self.training.lr256 * self.global_batch() as f64 / 256.0
+    }
+
     /// What the recipe means for `n_samples` images.
     pub fn plan(&self, n_samples: u64) -> Result<Plan, PlanError> {
         let training = &self.training;
@@ -311,7 +316,7 @@ impl Recipe {
             total_steps,
             warmup_steps,
             course: training.course,
-            peak_learning_rate: training.lr256 * shards.global_batch() as f64 / 256.0,
+            peak_learning_rate: self.peak_learning_rate(),
             milestones: training
                 .milestone_epochs
                 .iter()
