@@ -8,6 +8,15 @@
 pub mod presets;
 pub mod written;
 
+mod check;
+mod duration;
+mod error;
+mod layers;
+mod nearest;
+mod origin;
+mod reading;
+mod refusal;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +25,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::schedule::{LearningRateCourse, Schedule};
 use crate::shard::Shards;
-pub use written::{RecipeError, resolve};
+pub use error::RecipeError;
+pub use origin::Origin;
+pub use written::{Entry, Resolved, load, resolve, trace};
 
 /// A complete, validated recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -208,7 +219,7 @@ pub struct Operation {
     #[serde(default = "written::published_replaced_limit")]
     pub replaced_limit: f64,
     /// Silence after which a machine counts as lost. Every other wait is derived from it.
-    #[serde(with = "written::duration")]
+    #[serde(with = "duration")]
     pub heartbeat_timeout: Duration,
 }
 
@@ -269,6 +280,11 @@ impl Recipe {
         u64::from(self.training.world) * u64::from(self.training.batch_per_rank)
     }
 
+    /// L = lr256 · B / 256, the rate at the end of the warm-up.
+    pub fn peak_learning_rate(&self) -> f64 {
+        self.training.lr256 * self.global_batch() as f64 / 256.0
+    }
+
     /// What the recipe means for `n_samples` images.
     pub fn plan(&self, n_samples: u64) -> Result<Plan, PlanError> {
         let training = &self.training;
@@ -303,7 +319,7 @@ impl Recipe {
             total_steps,
             warmup_steps,
             course: training.course,
-            peak_learning_rate: training.lr256 * shards.global_batch() as f64 / 256.0,
+            peak_learning_rate: self.peak_learning_rate(),
             milestones: training
                 .milestone_epochs
                 .iter()

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use m2t_common::Recipe;
-use m2t_common::recipe::resolve;
-use m2t_common::recipe::written::Source;
+use m2t_common::recipe::load;
 use m2t_coordinator_core::{Core, DiskFacts, Settings};
 
 use crate::args::Args;
@@ -111,19 +110,9 @@ fn continue_or_begin(args: &Args, settings: Settings, output: Output) -> anyhow:
 }
 
 fn recipe(args: &Args) -> anyhow::Result<Recipe> {
-    let resolved = if args.experiment.ends_with(".toml") {
-        let path = Path::new(&args.experiment);
-        let toml = std::fs::read_to_string(path)
-            .map_err(|e| Refused::new(format!("could not read the experiment {}: {e}", path.display())))?;
-        let name = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .unwrap_or("experiment");
-        resolve(Source::Experiment { name, toml: &toml }, &args.set, args.world)
-    } else {
-        resolve(Source::Preset(&args.experiment), &args.set, args.world)
-    };
-    Ok(resolved.map_err(|e| Refused::new(e.to_string()))?)
+    let read = |path: &Path| std::fs::read_to_string(path);
+    let resolved = load(&args.experiment, &args.set, args.world, read);
+    Ok(resolved.map_err(|e| Refused::new(e.to_string()))?.recipe)
 }
 
 /// Paths travel to other machines as text and must not depend on where this program was started.

@@ -34,6 +34,7 @@ const PURE: &[(&str, &[&str])] = &[
             "rand_core",
             "serde",
             "serde_json",
+            "strsim",
             "thiserror",
             "toml",
         ],

@@ -1,7 +1,8 @@
-//! What `m2t` does for an operator: shows the status, and runs the other programs beside it.
+//! What `m2t` does for an operator: shows the status and recipes, and runs the other programs beside it.
 //!
 //! It does no tensor work: that is `m2t-trainer SUBCOMMAND`, whose output and exit code are passed through.
 
+pub mod recipe;
 pub mod status;
 pub mod table;
 

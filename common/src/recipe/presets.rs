@@ -24,3 +24,33 @@ pub(super) fn defaults() -> Table {
 fn presets() -> Table {
     PRESETS.parse().expect("the built-in presets are valid TOML")
 }
+
+/// The preset that a published experiment file became, by the file's path as published command lines write it:
+/// `momentum_teacher/exps/arxiv/exp_8_v100/momentum2_teacher_100e_exp.py` is `8x_v100_100e`. Of the path only the last
+/// folder and the file's name count. Files of the published ablations have no preset.
+pub fn published(path: &str) -> Option<&'static str> {
+    let (folders, file) = path.rsplit_once('/')?;
+    let folder = folders.rsplit('/').next()?;
+    let words = file.strip_suffix(".py")?.split('_');
+    let (lengths, others): (Vec<&str>, Vec<&str>) = words.partition(|word| LENGTHS.contains(word));
+    let [length] = lengths[..] else {
+        return None;
+    };
+    let presets = match (folder, others.join("_").as_str()) {
+        ("exp_8_v100", "momentum2_teacher_exp") => ["8x_v100_100e", "8x_v100_200e", "8x_v100_300e"],
+        ("exp_8_2080ti", "momentum2_teacher_32batch_1mm_099_exp") => {
+            ["8x_2080ti_100e", "8x_2080ti_200e", "8x_2080ti_300e"]
+        }
+        // The published tables link no file of this folder, so its names are not known: the length decides.
+        ("exp_32_v100", _) => ["32x_v100_100e", "32x_v100_200e", "32x_v100_300e"],
+        ("exp_128_2080ti", "momentum2_teacher_4096batch_16mm_exp") => {
+            ["128x_2080ti_100e", "128x_2080ti_200e", "128x_2080ti_300e"]
+        }
+        _ => return None,
+    };
+    let nth = LENGTHS.iter().position(|other| *other == length)?;
+    Some(presets[nth])
+}
+
+/// Epochs, as file names say them.
+const LENGTHS: [&str; 3] = ["100e", "200e", "300e"];

@@ -1,39 +1,23 @@
 //! What was written: TOML tables laid over each other, and the way from there to a [`Recipe`].
+//!
+//! Files are read by the caller; nothing here does I/O.
 
-use serde::Deserialize;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::check::Check;
+use super::error::RecipeError;
+use super::layers::{Layers, leaves};
+use super::origin::Origin;
+use super::reading::Reader;
 use super::{
     Arch, Augment, Dtype, Length, Model, Operation, OptimizerKind, Recipe, Reduction, Stem,
     TeacherStatistics, Training, presets,
 };
 use crate::schedule::LearningRateCourse;
-
-/// Why a recipe was refused. Each says what was wrong, where, and what to do.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
-pub enum RecipeError {
-    #[error("experiment {name} is not valid TOML: {source}")]
-    Parse {
-        name: String,
-        source: Box<toml::de::Error>,
-    },
-    #[error("no preset is called {name:?}; there are {}", presets::names().join(", "))]
-    UnknownPreset { name: String },
-    #[error("`base` in experiment {name} must be the name of a preset, as in base = \"8x_v100_100e\"")]
-    BadBase { name: String },
-    #[error("--set {text:?} is not of the form key=value")]
-    BadSet { text: String },
-    #[error("recipe {name}: {message}")]
-    Keys { name: String, message: String },
-    #[error("recipe {name}: {key} = {value}: {problem}")]
-    Value {
-        name: String,
-        key: &'static str,
-        value: String,
-        problem: String,
-    },
-}
 
 /// Where a recipe comes from.
 #[derive(Clone, Copy, Debug)]
@@ -49,88 +33,101 @@ pub enum Source<'a> {
     },
 }
 
+/// A recipe, and for each of its keys who wrote the value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resolved {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// Its keys as they are written, in the order of the defaults. As lines of TOML they make the same recipe again.
+    pub entries: Vec<Entry>,
+}
+
+/// A key of a resolved recipe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// With dots for tables: `augment.hue`.
+    pub key: String,
+    /// Its value.
+    pub value: Value,
+    /// Who wrote it.
+    pub origin: Origin,
+}
+
+impl Entry {
+    /// The value as TOML, small numbers as people write them: 1e-6.
+    pub fn value_text(&self) -> String {
+        match self.value {
+            Value::Float(number) if number != 0.0 && number.abs() < 1e-3 => format!("{number:e}"),
+            ref other => other.to_string(),
+        }
+    }
+}
+
 /// Lays defaults, preset, experiment and `sets` over each other, lets `world` win where given, and validates.
+///
+/// # Errors
+/// [`RecipeError`] names what was refused, in which layer, and the way out.
 pub fn resolve(source: Source<'_>, sets: &[String], world: Option<u32>) -> Result<Recipe, RecipeError> {
-    let (name, mut top) = match source {
-        Source::Preset(name) => (name, preset(name)?),
-        Source::Experiment { name, toml } => (name, experiment(name, toml)?),
+    trace(source, sets, world).map(|resolved| resolved.recipe)
+}
+
+/// [`resolve`], with the origin of every value.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn trace(source: Source<'_>, sets: &[String], world: Option<u32>) -> Result<Resolved, RecipeError> {
+    let mut layers = Layers::new();
+    let name = match source {
+        Source::Preset(name) => {
+            layers.preset(name, None)?;
+            name
+        }
+        Source::Experiment { name, toml } => {
+            layers.experiment(name, toml)?;
+            name
+        }
     };
     for set in sets {
-        lay_over(&mut top, parse_set(set)?);
+        layers.set(set)?;
     }
     if let Some(world) = world {
-        top.insert("world".to_owned(), Value::Integer(i64::from(world)));
+        layers.world(world);
     }
-    let mut table = presets::defaults();
-    lay_over(&mut table, top);
-    let written = Written::deserialize(table).map_err(|e| RecipeError::Keys {
-        name: name.to_owned(),
-        message: e.to_string().trim_end().to_owned(),
+    let table = Value::Table(layers.table.clone());
+    let written = Written::deserialize(Reader(&table)).map_err(|misread| layers.refusal(misread))?;
+    let entries = written.entries(&layers);
+    let recipe = written.meant(name, &layers)?;
+    Ok(Resolved { recipe, entries })
+}
+
+/// Resolves what a command line names: a file ending in `.toml`, which `read` reads; a preset; or a preset by the path of its published
+/// experiment file ([`presets::published`]).
+///
+/// # Errors
+/// As [`resolve`]; and where `read` fails.
+pub fn load(
+    named: &str,
+    sets: &[String],
+    world: Option<u32>,
+    read: impl FnOnce(&Path) -> std::io::Result<String>,
+) -> Result<Resolved, RecipeError> {
+    let path = Path::new(named);
+    if path.extension().is_none_or(|extension| extension != "toml") {
+        let name = presets::published(named).unwrap_or(named);
+        return trace(Source::Preset(name), sets, world);
+    }
+    let toml = read(path).map_err(|source| RecipeError::Unreadable {
+        path: path.to_owned(),
+        source,
     })?;
-    written.meant(name)
+    let name = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or("experiment");
+    trace(Source::Experiment { name, toml: &toml }, sets, world)
 }
 
-fn preset(name: &str) -> Result<Table, RecipeError> {
-    presets::find(name).ok_or_else(|| RecipeError::UnknownPreset {
-        name: name.to_owned(),
-    })
-}
-
-fn experiment(name: &str, toml: &str) -> Result<Table, RecipeError> {
-    let mut own: Table = toml.parse().map_err(|e| RecipeError::Parse {
-        name: name.to_owned(),
-        source: Box::new(e),
-    })?;
-    let mut table = match own.remove("base") {
-        None => Table::new(),
-        Some(Value::String(base)) => preset(&base)?,
-        Some(_) => {
-            return Err(RecipeError::BadBase {
-                name: name.to_owned(),
-            });
-        }
-    };
-    lay_over(&mut table, own);
-    Ok(table)
-}
-
-/// `a.b=value` as a table. The value is TOML; what is not TOML is taken as text, so that quotes may be left out.
-fn parse_set(text: &str) -> Result<Table, RecipeError> {
-    let bad = || RecipeError::BadSet {
-        text: text.to_owned(),
-    };
-    let (key, value) = text.split_once('=').ok_or_else(bad)?;
-    let (key, value) = (key.trim(), value.trim());
-    if key
-        .split('.')
-        .any(|part| part.is_empty() || part.contains(|c: char| !c.is_alphanumeric() && c != '_'))
-    {
-        return Err(bad());
-    }
-    let parse = |value: &str| format!("{key} = {value}").parse::<Table>();
-    parse(value)
-        .or_else(|_| parse(&Value::String(value.to_owned()).to_string()))
-        .map_err(|_| bad())
-}
-
-fn lay_over(below: &mut Table, above: Table) {
-    // `epochs` and `steps` say the same thing; the upper one wins.
-    for (key, other) in [("epochs", "steps"), ("steps", "epochs")] {
-        if above.contains_key(key) && !above.contains_key(other) {
-            below.remove(other);
-        }
-    }
-    for (key, value) in above {
-        match (below.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => lay_over(below, above),
-            (_, value) => {
-                below.insert(key, value);
-            }
-        }
-    }
-}
-
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     arch: Arch,
@@ -162,16 +159,25 @@ struct Written {
 }
 
 impl Written {
-    fn meant(self, name: &str) -> Result<Recipe, RecipeError> {
-        let check = Check { name };
+    /// As keys and values in canonical form: numbers in the type of their key, durations in their largest unit.
+    fn entries(&self, layers: &Layers) -> Vec<Entry> {
+        let table = Table::try_from(self).expect("a recipe is plain data");
+        let leaves = leaves(&table).into_iter();
+        leaves
+            .map(|(key, value)| Entry {
+                origin: layers.origin(&key),
+                key,
+                value,
+            })
+            .collect()
+    }
+
+    fn meant(self, name: &str, layers: &Layers) -> Result<Recipe, RecipeError> {
         let length = match (self.epochs, self.steps) {
-            (Some(_), Some(_)) => {
-                return check.refuse("steps", "both `epochs` and `steps`", "name one of the two");
-            }
-            (Some(epochs), None) => Length::Epochs(epochs),
+            (Some(epochs), _) => Length::Epochs(epochs),
             (None, steps) => Length::Steps(steps.unwrap_or(0)),
         };
-        self.check(&check, length)?;
+        self.check(&Check { layers }, length)?;
         Ok(Recipe {
             name: name.to_owned(),
             model: Model {
@@ -223,41 +229,71 @@ impl Written {
         check.within("weight_decay", self.weight_decay, 0.0, 1.0)?;
         check.within("trust_coefficient", self.trust_coefficient, 0.0, 1e6)?;
         check.within("parameter_momentum", self.parameter_momentum, 0.0, 1.0)?;
-        if !self.milestones.is_sorted() {
-            return check.refuse("milestones", format!("{:?}", self.milestones), "must ascend");
-        }
+        self.check_course(check, length)?;
         self.check_views(check)?;
         check.within("run.keep_checkpoints", self.run.keep_checkpoints, 1, 1_000_000)?;
         check.within("run.loader_threads", self.run.loader_threads, 1, 1024)?;
         check.within("run.loader_ahead", self.run.loader_ahead, 1, 1024)?;
         check.within("run.replaced_limit", self.run.replaced_limit, 0.0, 1.0)?;
-        check.within(
-            "run.heartbeat_timeout",
-            self.run.heartbeat_timeout.as_secs_f64(),
-            0.1,
-            3600.0,
-        )
+        let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(3600));
+        if !(shortest..=longest).contains(&self.run.heartbeat_timeout) {
+            return check.refuse(
+                "run.heartbeat_timeout",
+                &[],
+                "must lie between \"100ms\" and \"1h\"",
+            );
+        }
+        Ok(())
     }
 
     fn check_batch(&self, check: &Check<'_>) -> Result<(), RecipeError> {
-        if !self.batch.is_multiple_of(self.world) {
-            let nearest = (self.batch / self.world).max(2) * self.world;
-            let problem = format!(
-                "does not divide by world = {}; the nearest batch below is {nearest}",
-                self.world
-            );
-            return check.refuse("batch", self.batch, problem);
+        let (batch, world) = (u64::from(self.batch), u64::from(self.world));
+        let problem = if batch / world < 2 {
+            format!(
+                "makes BatchNorm groups of {} for {}; a group needs at least 2 images, so raise the batch to {}",
+                batch / world,
+                check.cite("world"),
+                2 * world
+            )
+        } else if !batch.is_multiple_of(world) {
+            format!(
+                "does not divide by {}; the nearest batch below is {}",
+                check.cite("world"),
+                batch / world * world
+            )
+        } else {
+            return Ok(());
+        };
+        check.refuse("batch", &["world"], problem)
+    }
+
+    /// What can be told of the schedule without knowing the data; the rest is `Recipe::plan`'s.
+    fn check_course(&self, check: &Check<'_>, length: Length) -> Result<(), RecipeError> {
+        if !self.milestones.is_sorted_by(|one, next| one < next) {
+            return check.refuse("milestones", &[], "must ascend, each epoch once");
         }
-        if self.batch / self.world < 2 {
-            let problem = format!(
-                "leaves {} image a rank for world = {}; BatchNorm needs at least 2, so raise the batch to {}",
-                self.batch / self.world,
-                self.world,
-                2 * self.world
-            );
-            return check.refuse("batch", self.batch, problem);
+        let Length::Epochs(epochs) = length else {
+            return Ok(());
+        };
+        match self.lr_schedule {
+            LearningRateCourse::WarmupCosine if self.warmup_epochs > epochs => {
+                let problem = format!(
+                    "is longer than the run of {}; lower warmup_epochs, as to {}, or train longer",
+                    check.cite("epochs"),
+                    epochs / 10
+                );
+                check.refuse("warmup_epochs", &["epochs", "lr_schedule"], problem)
+            }
+            LearningRateCourse::Multistep if self.milestones.last().is_some_and(|last| *last >= epochs) => {
+                let problem = format!(
+                    "does not end before {}; write the epochs at which the rate drops, from 1 to {}",
+                    check.cite("epochs"),
+                    epochs - 1
+                );
+                check.refuse("milestones", &["epochs", "lr_schedule"], problem)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn check_views(&self, check: &Check<'_>) -> Result<(), RecipeError> {
@@ -285,7 +321,8 @@ impl Written {
         ];
         for (key, range, low, high) in ranges {
             check.within(key, range[0], low, high)?;
-            check.within(key, range[1], range[0], high)?;
+            check.within(key, range[1], low, high)?;
+            check.ordered(key, range)?;
         }
         Ok(())
     }
@@ -294,72 +331,4 @@ impl Written {
 /// What manifests written before the key was there meant.
 pub(super) fn published_replaced_limit() -> f64 {
     0.001
-}
-
-/// Refusals that name the recipe.
-struct Check<'a> {
-    name: &'a str,
-}
-
-impl Check<'_> {
-    fn within<T: PartialOrd + Copy + std::fmt::Display>(
-        &self,
-        key: &'static str,
-        value: T,
-        low: T,
-        high: T,
-    ) -> Result<(), RecipeError> {
-        // A NaN is within no bounds.
-        if value >= low && value <= high {
-            return Ok(());
-        }
-        self.refuse(key, value, format!("must lie between {low} and {high}"))
-    }
-
-    fn refuse<T>(
-        &self,
-        key: &'static str,
-        value: impl std::fmt::Display,
-        problem: impl Into<String>,
-    ) -> Result<T, RecipeError> {
-        Err(RecipeError::Value {
-            name: self.name.to_owned(),
-            key,
-            value: value.to_string(),
-            problem: problem.into(),
-        })
-    }
-}
-
-/// Durations as people write them: "250ms", "10s", "5m", "1h".
-pub(super) mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("{}ms", duration.as_millis()))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse(&text).ok_or_else(|| {
-            D::Error::custom(format!(
-                "{text:?} is no duration; write it as \"250ms\", \"10s\", \"5m\" or \"1h\""
-            ))
-        })
-    }
-
-    fn parse(text: &str) -> Option<Duration> {
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (number, unit) = (text[..digits].parse::<u64>().ok()?, text[digits..].trim());
-        let milliseconds = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            _ => return None,
-        };
-        Some(Duration::from_millis(number.checked_mul(milliseconds)?))
-    }
 }

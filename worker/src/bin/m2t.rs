@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::daemon::CoordinatorAddress;
-use m2t_worker::operator::{run_trainer, status};
+use m2t_worker::operator::{recipe, run_trainer, status};
 
 /// Watches a run and works with its data and checkpoints.
 #[derive(Parser)]
@@ -27,6 +27,8 @@ struct Options {
 enum Command {
     /// Show where a run stands.
     Status(StatusOptions),
+    /// Print a recipe with the source of each value; without a name, list the published runs.
+    Recipe(recipe::Options),
     /// Make data sets.
     #[command(subcommand)]
     Data(DataCommand),
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Status(options) => show_status(&options),
+        Command::Recipe(options) => recipe::run(&options, &mut std::io::stdout()),
         Command::Data(DataCommand::Synth(options)) => make_data(options),
         Command::Checkpoint(CheckpointCommand::Digest { path }) => run_trainer(&["digest".into(), path]),
         Command::Knn { arguments } => {
