@@ -116,7 +116,11 @@ mod tests {
         lines.add("one\n").unwrap();
         lines.add("two\n").unwrap();
         assert!(
-            lines.finish().unwrap_err().to_string().contains("/dev/full; make room"),
+            lines
+                .finish()
+                .unwrap_err()
+                .to_string()
+                .contains("/dev/full; make room"),
             "at the end it counts"
         );
         lines.file = super::super::append(&path).unwrap();

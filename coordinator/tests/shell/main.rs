@@ -185,7 +185,7 @@ fn arguments_that_mean_nothing_are_refused() {
     for (more, expected) in [
         (vec!["--min-devices", "3"], "more than the world of 2 ranks"),
         (vec!["--listen", "0.0.0.0:0"], "add --insecure"),
-        (vec!["--set", "batch=7"], "batch = 7: does not divide by world"),
+        (vec!["--set", "batch=7"], "batch = 7 does not divide by world"),
         (vec!["--set", "learning=7"], "learning"),
     ] {
         let error = open(&args(&output, &more)).err().unwrap();
