@@ -97,6 +97,8 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
+        // Whoever read the log may be gone: that must not end what works.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

@@ -4,12 +4,11 @@
 //! skipped with a line that says so, and fail with CI=true.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
 
 use std::path::PathBuf;
 
 use m2t_common::Step;
-use m2t_tests::harness::{Binaries, Cluster, ClusterSettings};
+use m2t_tests::harness::{Binaries, Cluster, ClusterSettings, photographs};
 use rustix::process::Signal;
 
 /// Small enough for seconds, and with all there is: several epochs' worth of order, all augmentations, float32, the exact sum.
@@ -29,22 +28,6 @@ checkpoint_every = 5
 
 /// What two runs are compared by: the digest of the final state, and every committed loss.
 type Course = (String, Vec<(u64, Vec<f64>)>);
-
-fn photographs() -> Option<PathBuf> {
-    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
-    let root = std::env::var_os("M2T_SHARED").map_or_else(|| PathBuf::from(beside), PathBuf::from);
-    let folder = root.join("datasets/clothing/train");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    let missing = format!(
-        "{} is missing; set M2T_SHARED to the shared folder",
-        folder.display()
-    );
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{missing}");
-    println!("skipped: {missing}");
-    None
-}
 
 fn cluster(data: PathBuf, min_devices: Option<u32>) -> Cluster {
     let mut cluster = Cluster::new(ClusterSettings {

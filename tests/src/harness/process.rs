@@ -101,6 +101,11 @@ impl Process {
         self.wait_for_line(&format!("{text:?}"), |line| line.contains(text).then_some(()));
     }
 
+    /// Its number.
+    pub fn pid(&self) -> i32 {
+        Pid::from_child(&self.child).as_raw_nonzero().get()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use m2t_common::manifest::{CheckpointName, FORMAT, FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
 use m2t_common::recipe::Recipe;
 use m2t_common::report::CheckpointReport;
-use safetensors::SafeTensors;
+use safetensors::{SafeTensorError, SafeTensors};
 use safetensors::tensor::TensorView;
 
 use crate::state::Snapshot;
@@ -99,7 +99,10 @@ fn write_folder(
     });
     let views = views.collect::<io::Result<Vec<_>>>()?;
     let metadata = HashMap::from([("step".to_owned(), snapshot.step.to_string())]);
-    safetensors::serialize_to_file(views, Some(metadata), &file).map_err(io::Error::other)?;
+    safetensors::serialize_to_file(views, Some(metadata), &file).map_err(|error| match error {
+        SafeTensorError::IoError(source) => source,
+        other => io::Error::other(other),
+    })?;
     File::open(&file)?.sync_all()?;
     let manifest = Manifest {
         format: FORMAT,

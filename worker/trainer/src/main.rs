@@ -66,6 +66,8 @@ fn main() -> ExitCode {
     say_panics_in_a_sentence();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
+        // Whoever read the log may be gone: that must not end what works.
+        .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .without_time()

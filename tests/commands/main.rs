@@ -1,0 +1,10 @@
+//! What a user types: the published command lines, and everything that can be typed wrongly. Real programs throughout.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod desk;
+mod disk;
+mod other_data;
+mod published;
+mod waits;
+mod wrong;
