@@ -9,7 +9,7 @@ use crate::exit;
 
 /// Coordinates a pretraining run: gathers machines, places ranks on devices, tracks steps and checkpoints.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "m2t-coordinator", version, after_help = exit::HELP)]
+#[command(name = "m2t-coordinator", version, long_version = include_str!(concat!(env!("OUT_DIR"), "/version.txt")), after_help = exit::HELP)]
 pub struct Args {
     /// Number of ranks; the recipe's unless given. Batch is global: each rank gets batch / world images.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]

@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 /// The daemon of a machine: joins a run and supervises one trainer a device.
 #[derive(Parser)]
-#[command(name = "m2t-worker", version, after_help = EXIT_CODES)]
+#[command(name = "m2t-worker", version, long_version = include_str!(concat!(env!("OUT_DIR"), "/version.txt")), after_help = EXIT_CODES)]
 struct Options {
     /// Where the coordinator listens.
     #[arg(long, value_name = "HOST:PORT")]

@@ -16,6 +16,7 @@ use m2t_worker::operator::{recipe, run_trainer, status};
 #[command(
     name = "m2t",
     version,
+    long_version = include_str!(concat!(env!("OUT_DIR"), "/version.txt")),
     after_help = "Exit codes: 0 done; 1 it failed; 2 refused input; else the trainer's."
 )]
 struct Options {

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -17,10 +17,23 @@ use m2t_trainer::{checkpoint, train};
 
 /// Trains one device's ranks, and does the tensor work of m2t.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, long_version = version())]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+/// What --version says: of the build, and of the libtorch that runs. The instruction set decides bits.
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let build = include_str!(concat!(env!("OUT_DIR"), "/version.txt"));
+        let libtorch = m2t_torch::facts::libtorch();
+        format!(
+            "{build}\nlibtorch  {} ({})",
+            libtorch.release, libtorch.instruction_set
+        )
+    });
+    &TEXT
 }
 
 #[derive(Subcommand)]
