@@ -23,6 +23,13 @@ pub enum FromMachine {
     Hello(Hello),
     /// The machine looked at what [`Welcome`] named and can train.
     Ready(DataFacts),
+    /// The machine's data are not those the run is bound to; it waits to be refused.
+    OtherData {
+        /// What it found.
+        facts: DataFacts,
+        /// Where the two differ first, and in how much, in a clause.
+        difference: String,
+    },
     /// The machine cannot train this run, and why; it waits to be dismissed.
     Unable {
         /// In a sentence.
@@ -101,6 +108,8 @@ pub struct Welcome {
     pub data: PathBuf,
     /// The output folder, visible to every machine.
     pub output: PathBuf,
+    /// The data set the run is bound to, once it is.
+    pub bound: Option<DataFacts>,
     /// Content of the file `.probe` the coordinator wrote in the output folder: who reads it sees the same folder.
     pub probe: String,
     /// Silence after which the coordinator counts a machine as lost.

@@ -204,7 +204,7 @@ pub struct Augment {
 }
 
 /// How the run is carried out. Nothing here changes a bit of the result.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
     /// Steps between checkpoints within an epoch; 0: only at the end of each epoch.
@@ -215,6 +215,9 @@ pub struct Operation {
     pub loader_threads: u32,
     /// Batches that are loaded ahead.
     pub loader_ahead: u32,
+    /// The share of the data set's files that may be damaged and replaced before the run is given up, 0 to 1.
+    #[serde(default = "written::published_replaced_limit")]
+    pub replaced_limit: f64,
     /// Silence after which a machine counts as lost. Every other wait is derived from it.
     #[serde(with = "duration")]
     pub heartbeat_timeout: Duration,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Step;
 use crate::manifest::CheckpointName;
+use crate::shard::Sample;
 
 /// What one device says of one committed step. Loss and norm are sums over all ranks, so all devices say the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,8 +23,21 @@ pub struct StepReport {
     pub duration: Duration,
     /// Of that, how long the device waited for data.
     pub data_wait: Duration,
-    /// Files this device could not read in this step and replaced.
-    pub replaced: u32,
+    /// Files of this device's ranks that could not be decoded and were replaced, in the order of their places.
+    pub replaced: Vec<ReplacedFile>,
+}
+
+/// A file that cannot be decoded, and the one taken in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedFile {
+    /// Whose place it is; the augmentation stays keyed by it.
+    pub sample: Sample,
+    /// The next sample that decodes.
+    pub by: Sample,
+    /// The damaged file, below the data folder.
+    pub path: String,
+    /// Why it cannot be decoded.
+    pub reason: String,
 }
 
 /// A checkpoint that is complete and verified on the disk.
@@ -55,6 +69,14 @@ pub enum News {
     Stepped(StepReport),
     /// A checkpoint is written (first device only).
     Checkpointed(CheckpointReport),
+    /// A checkpoint could not be written (first device only). Training goes on; the last one of a group is tried again
+    /// until it is written, and this is said at each try.
+    CheckpointFailed {
+        /// Of which step.
+        step: Step,
+        /// What went wrong and what to do, in a sentence.
+        reason: String,
+    },
     /// The device drained: all devices stopped after this step, which is checkpointed.
     Stopped {
         /// The step all devices stopped at.

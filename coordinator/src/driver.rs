@@ -11,7 +11,7 @@ use m2t_common::Recipe;
 use m2t_common::machine_link::{Outcome, ToMachine};
 use m2t_common::report::CheckpointReport;
 use m2t_common::status::{Event, Status};
-use m2t_coordinator_core::{Core, DiskFacts, Effect, Input, StreamId};
+use m2t_coordinator_core::{Core, DiskFacts, Effect, Input, StreamId, Weight};
 use m2t_proto::WireError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -189,14 +189,21 @@ impl Driver {
                 format!("could not rename the damaged checkpoint {name}; rename it by hand")
             })?,
             Effect::Notice { at, notice } => {
-                tracing::info!("{notice}");
+                match notice.weight() {
+                    Weight::Usual => tracing::info!("{notice}"),
+                    Weight::Trouble => tracing::warn!("{notice}"),
+                    Weight::End => tracing::error!("{notice}"),
+                }
                 self.output.add_event(&Event {
                     at,
                     kind: notice.kind().to_owned(),
                     text: notice.to_string(),
                 })?;
             }
-            Effect::Exit(outcome) => return Ok(Some(outcome)),
+            Effect::Exit(outcome) => {
+                self.output.finish()?;
+                return Ok(Some(outcome));
+            }
         }
         Ok(None)
     }

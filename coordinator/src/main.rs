@@ -26,6 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<Code> {
+    follow_parent()?;
     let opened = m2t_coordinator::open(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -50,6 +51,22 @@ async fn listen(opened: Opened, args: &Args) -> anyhow::Result<Code> {
     let _ = writeln!(std::io::stdout(), "{greeting}");
     let outcome = m2t_coordinator::serve(opened, listener, stop).await?;
     Ok(outcome.into())
+}
+
+/// Ends with `m2t train` where it started this process: the kernel sends SIGTERM when it is gone, and the run stops at a
+/// step that is checkpointed. (m2t-worker does the same; the two have no crate in common that may do such things.)
+fn follow_parent() -> anyhow::Result<()> {
+    let Some(parent) = std::env::var_os("M2T_FOLLOW_PARENT") else {
+        return Ok(());
+    };
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+        .context("could not ask to end with m2t train")?;
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    anyhow::ensure!(
+        now.as_deref().map(std::ffi::OsStr::new) == Some(parent.as_os_str()),
+        "m2t train, which started this program, is gone"
+    );
+    Ok(())
 }
 
 /// The first SIGTERM or SIGINT asks the run to stop; the second ends this process at once.

@@ -152,8 +152,19 @@ impl Opened {
         );
         let _ = writeln!(text, "data {data}");
         let _ = writeln!(text, "output {}", settings.output.display());
-        let _ = writeln!(text, "join with: m2t-worker --coordinator {address}");
+        let reachable = reachable(address);
+        let _ = writeln!(text, "join with: m2t-worker --coordinator {reachable}");
+        let _ = writeln!(text, "watch with: m2t status --coordinator {reachable} --watch");
         let _ = write!(text, "listening on {address}");
         text
     }
+}
+
+/// The address as others can use it: "every interface" means this host's name.
+fn reachable(address: SocketAddr) -> String {
+    if !address.ip().is_unspecified() {
+        return address.to_string();
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}:{}", address.port())
 }

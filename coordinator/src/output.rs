@@ -1,5 +1,6 @@
 //! The output folder: the resolved recipe, metrics, log and events. The coordinator alone writes them.
 
+mod lines;
 mod metrics;
 mod train_log;
 
@@ -13,14 +14,15 @@ use m2t_common::{Recipe, Step};
 use m2t_coordinator_core::CommittedStep;
 
 use crate::open::Refused;
+use lines::Lines;
 
 /// An output folder that this process owns.
 pub(crate) struct Output {
     folder: PathBuf,
     probe: String,
-    metrics: File,
-    train_log: File,
-    events: File,
+    metrics: Lines,
+    train_log: Lines,
+    events: Lines,
     /// Held locked for as long as this lives; the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -52,9 +54,9 @@ impl Output {
         })?;
         Ok(Self {
             probe: write_probe(folder)?,
-            metrics: append(&folder.join(METRICS))?,
-            train_log: append(&folder.join(TRAIN_LOG))?,
-            events: append(&folder.join(EVENTS))?,
+            metrics: Lines::append(&folder.join(METRICS))?,
+            train_log: Lines::append(&folder.join(TRAIN_LOG))?,
+            events: Lines::append(&folder.join(EVENTS))?,
             folder: folder.to_owned(),
             _lock: lock,
         })
@@ -80,33 +82,33 @@ impl Output {
     /// Adds a committed step to metrics and log.
     pub(crate) fn add_step(&mut self, step: &CommittedStep) -> anyhow::Result<()> {
         let line = metrics::line(step).context("a metric is plain data")?;
-        self.metrics
-            .write_all(line.as_bytes())
-            .context("could not write metrics.jsonl; look whether the disk is full")?;
-        let line = train_log::line(step);
-        self.train_log
-            .write_all(line.as_bytes())
-            .context("could not write train_log.txt; look whether the disk is full")
+        self.metrics.add(&line)?;
+        self.train_log.add(&train_log::line(step))
     }
 
     /// Takes every step after `after` out of metrics and log.
     pub(crate) fn cut_back(&mut self, after: Step) -> anyhow::Result<()> {
-        self.metrics = keep_lines(&self.folder.join(METRICS), |line| {
-            metrics::step_of(line).is_some_and(|step| step <= after)
-        })?;
-        self.train_log = keep_lines(&self.folder.join(TRAIN_LOG), |line| {
-            train_log::step_of(line).is_some_and(|step| step <= after)
-        })?;
-        Ok(())
+        self.metrics
+            .retain(|line| metrics::step_of(line).is_some_and(|step| step <= after))?;
+        self.train_log
+            .retain(|line| train_log::step_of(line).is_some_and(|step| step <= after))
     }
 
     /// Adds an event.
     pub(crate) fn add_event(&mut self, event: &Event) -> anyhow::Result<()> {
         let mut line = serde_json::to_string(event).context("an event is plain data")?;
         line.push('\n');
-        self.events
-            .write_all(line.as_bytes())
-            .context("could not write events.jsonl; look whether the disk is full")
+        self.events.add(&line)
+    }
+
+    /// Writes what is still kept in memory.
+    ///
+    /// # Errors
+    /// When the disk is still full.
+    pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
+        self.metrics.finish()?;
+        self.train_log.finish()?;
+        self.events.finish()
     }
 }
 
@@ -153,16 +155,18 @@ fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     })
 }
 
-/// Drops the lines that `keep` refuses, among them one that was cut by a crash, and opens the file for more.
-fn keep_lines(path: &Path, keep: impl Fn(&str) -> bool) -> anyhow::Result<File> {
-    let bytes = fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
+/// Drops the lines that `keep` refuses, among them one that was cut by a crash, from the file and from what is to follow it.
+fn keep_lines(path: &Path, more: &[u8], keep: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let mut bytes = fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
+    let n_on_disk = bytes.len();
+    bytes.extend_from_slice(more);
     let text = String::from_utf8_lossy(&bytes);
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let kept: String = whole.filter(|line| keep(line.trim_end())).collect();
-    if kept.len() != bytes.len() {
+    if kept.as_bytes() != &bytes[..n_on_disk] {
         replace(path, kept.as_bytes())?;
     }
-    append(path)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -185,7 +185,10 @@ impl Shell {
 
 fn log(notice: &Notice) {
     match notice {
-        Notice::Unfit { .. } | Notice::TrainerFailed { .. } | Notice::OldGeneration { .. } => {
+        Notice::Unfit { .. }
+        | Notice::OtherData { .. }
+        | Notice::TrainerFailed { .. }
+        | Notice::OldGeneration { .. } => {
             tracing::error!("{notice}");
         }
         Notice::Killed(_) | Notice::LeftWithoutDrain | Notice::NotWelcomed | Notice::AnotherRun => {

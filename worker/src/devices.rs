@@ -1,5 +1,6 @@
 //! `--devices`: what a machine trains on. Reads the option; looks at no hardware.
 
+use std::fmt;
 use std::str::FromStr;
 
 use m2t_common::DeviceIndex;
@@ -67,6 +68,18 @@ impl FromStr for Devices {
     }
 }
 
+impl fmt::Display for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu(n_shares) => write!(f, "cpu:{n_shares}"),
+            Self::Cuda(numbers) => {
+                let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+                f.write_str(&numbers.join(","))
+            }
+        }
+    }
+}
+
 impl Devices {
     /// The devices as the coordinator hears of them.
     pub fn facts(&self) -> Result<Vec<DeviceFacts>, DevicesError> {
@@ -77,10 +90,7 @@ impl Devices {
                     kind: "cpu".to_owned(),
                 })
                 .collect()),
-            Self::Cuda(numbers) => {
-                let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-                Err(DevicesError::NoGpusYet(numbers.join(",")))
-            }
+            Self::Cuda(_) => Err(DevicesError::NoGpusYet(self.to_string())),
         }
     }
 }

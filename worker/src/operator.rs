@@ -2,15 +2,51 @@
 //!
 //! It does no tensor work: that is `m2t-trainer SUBCOMMAND`, whose output and exit code are passed through.
 
+pub mod progress;
 pub mod recipe;
 pub mod status;
 pub mod table;
+pub mod train;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
+
+/// The variable by which a program that `m2t train` starts learns whom to end with.
+pub const FOLLOW_PARENT: &str = "M2T_FOLLOW_PARENT";
+
+/// Ends with `m2t train` where it started this process: the kernel sends SIGTERM when it is gone, so that a run stops at a
+/// step that is checkpointed. Must be called from the main thread.
+///
+/// # Errors
+/// When it is gone already.
+pub fn follow_parent() -> anyhow::Result<()> {
+    let Some(parent) = std::env::var_os(FOLLOW_PARENT) else {
+        return Ok(());
+    };
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+        .context("cannot ask to end with m2t train")?;
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    anyhow::ensure!(
+        now.as_deref().map(OsStr::new) == Some(parent.as_os_str()),
+        "m2t train, which started this program, is gone"
+    );
+    Ok(())
+}
+
+/// Something that was typed was refused; nothing was begun. In one sentence.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(String);
+
+impl Refused {
+    /// What was wrong, where, and what to do.
+    pub fn new(problem: impl Into<String>) -> Self {
+        Self(problem.into())
+    }
+}
 
 /// The path of `program` in the folder of the program that runs now.
 pub fn beside(program: &str) -> anyhow::Result<PathBuf> {

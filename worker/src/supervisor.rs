@@ -27,10 +27,10 @@ mod trainers;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use m2t_common::machine_link::{Assignment, DataFacts, FromMachine, Hello, ToMachine, Welcome, Work};
+use m2t_common::machine_link::{Assignment, FromMachine, Hello, ToMachine, Welcome, Work};
 use m2t_common::{DeviceIndex, Generation, Timestamp};
 
-pub use contract::{Effect, Identity, Input, Place, TrainerEvent, TrainerKey};
+pub use contract::{Effect, Found, Identity, Input, Place, TrainerEvent, TrainerKey};
 pub use notice::Notice;
 use seat::Seat;
 
@@ -64,7 +64,7 @@ enum Standing {
     Surveying(Box<Welcome>),
     Surveyed {
         welcome: Box<Welcome>,
-        found: Result<DataFacts, String>,
+        found: Result<Found, String>,
     },
 }
 
@@ -165,10 +165,10 @@ impl Supervisor {
             Standing::Surveying(known) if self.place(&known) == place => Standing::Surveying(welcome),
             Standing::Surveyed {
                 welcome: known,
-                found: Ok(facts),
-            } if self.place(&known) == place => Standing::Surveyed {
+                found: Ok(found),
+            } if found.holds_for(&self.place(&known), &place) => Standing::Surveyed {
                 welcome,
-                found: Ok(facts),
+                found: Ok(found),
             },
             _ => {
                 effects.push(Effect::Survey(place));
@@ -182,7 +182,7 @@ impl Supervisor {
         &mut self,
         now: Timestamp,
         place: &Place,
-        found: Result<DataFacts, String>,
+        found: Result<Found, String>,
         effects: &mut Vec<Effect>,
     ) {
         let Standing::Surveying(welcome) = &self.standing else {
@@ -192,8 +192,14 @@ impl Supervisor {
             return;
         }
         effects.push(Effect::Notify(match &found {
-            Ok(facts) => Notice::Fit {
-                n_samples: facts.n_samples,
+            Ok(Found {
+                difference: Some(difference),
+                ..
+            }) => Notice::OtherData {
+                difference: difference.clone(),
+            },
+            Ok(found) => Notice::Fit {
+                n_samples: found.facts.n_samples,
             },
             Err(reason) => Notice::Unfit {
                 reason: reason.clone(),
@@ -212,7 +218,11 @@ impl Supervisor {
             return;
         };
         match found.clone() {
-            Ok(facts) => self.send(now, FromMachine::Ready(facts), effects),
+            Ok(Found {
+                facts,
+                difference: Some(difference),
+            }) => self.send(now, FromMachine::OtherData { facts, difference }, effects),
+            Ok(found) => self.send(now, FromMachine::Ready(found.facts), effects),
             Err(reason) => self.send(now, FromMachine::Unable { reason }, effects),
         }
         self.link = Link::Admitted;
@@ -244,6 +254,17 @@ impl Supervisor {
             }));
         }
         self.reconcile(now, effects);
+    }
+}
+
+impl Found {
+    /// Whether what was found at `before` needs no second look for `now`: the same folders, and data that the run, if it
+    /// was bound meanwhile, is bound to.
+    fn holds_for(&self, before: &Place, now: &Place) -> bool {
+        let is_ours = now.bound.as_ref().is_none_or(|bound| *bound == self.facts);
+        let bound = before.bound.clone();
+        let same_folders = *before == Place { bound, ..now.clone() };
+        self.difference.is_none() && is_ours && same_folders
     }
 }
 

@@ -234,6 +234,7 @@ impl Written {
         check.within("run.keep_checkpoints", self.run.keep_checkpoints, 1, 1_000_000)?;
         check.within("run.loader_threads", self.run.loader_threads, 1, 1024)?;
         check.within("run.loader_ahead", self.run.loader_ahead, 1, 1024)?;
+        check.within("run.replaced_limit", self.run.replaced_limit, 0.0, 1.0)?;
         let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(3600));
         if !(shortest..=longest).contains(&self.run.heartbeat_timeout) {
             return check.refuse(
@@ -325,4 +326,9 @@ impl Written {
         }
         Ok(())
     }
+}
+
+/// What manifests written before the key was there meant.
+pub(super) fn published_replaced_limit() -> f64 {
+    0.001
 }

@@ -1,12 +1,13 @@
 //! The registry of checkpoints: a checkpoint counts once it is verified, the newest ones are kept, a damaged one is
 //! replaced by the one before.
 
-use m2t_common::DeviceId;
 use m2t_common::manifest::CheckpointName;
 use m2t_common::report::CheckpointReport;
+use m2t_common::{DeviceId, Step};
 
 use crate::history::Dropped;
 use crate::input::{DiskFacts, FoundCheckpoint};
+use crate::phase::Phase;
 use crate::{Core, Effect, Notice, Record};
 
 impl Core {
@@ -97,12 +98,27 @@ impl Core {
         effects.push(Effect::VerifyCheckpoint(report));
     }
 
+    /// The first device could not write a checkpoint. It tries the last one of a drain again and again, and a drain that is
+    /// tried has not timed out: whoever makes room loses nothing.
+    pub(crate) fn checkpoint_failed(&mut self, step: Step, reason: String, effects: &mut Vec<Effect>) {
+        let patience = self.now.after(self.settings.patience());
+        if let Phase::Draining { until, .. } = &mut self.phase {
+            *until = patience;
+        }
+        let failed = Some((step, reason.clone()));
+        if self.unwritten != failed {
+            self.unwritten = failed;
+            self.note(Notice::CheckpointFailed { step, reason }, effects);
+        }
+    }
+
     /// A checkpoint is complete on the disk.
     pub(crate) fn checkpoint_verified(&mut self, report: CheckpointReport, effects: &mut Vec<Effect>) {
         if !self.verifying.remove(&report.name) || self.phase.outcome().is_some() {
             return;
         }
         let name = report.name.clone();
+        self.unwritten = None;
         self.persist(Record::Checkpoint(report), effects);
         self.note(Notice::Checkpoint { name }, effects);
         self.keep_newest(effects);

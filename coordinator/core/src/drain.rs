@@ -13,7 +13,7 @@ impl Core {
     pub(crate) fn stop(&mut self, effects: &mut Vec<Effect>) {
         match &mut self.phase {
             Phase::Training { .. } => self.begin_drain(DrainReason::Stop, effects),
-            Phase::Draining { why, .. } if *why == DrainReason::Leaving => *why = DrainReason::Stop,
+            Phase::Draining { why, .. } if *why != DrainReason::LastStep => *why = DrainReason::Stop,
             Phase::Draining { .. } => {}
             Phase::Gathering { .. } | Phase::Forming { .. } => self.stopped(effects),
             Phase::Finished { .. } | Phase::Stopped { .. } | Phase::Failed(_) => {}
@@ -46,7 +46,7 @@ impl Core {
         match (finished, digest, why) {
             (true, Some(digest), _) => self.finish(step, digest, effects),
             (_, _, DrainReason::Stop) => self.stopped(effects),
-            (_, _, DrainReason::Leaving | DrainReason::LastStep) => {
+            (_, _, DrainReason::Leaving | DrainReason::LastStep | DrainReason::TooDamaged) => {
                 self.end_generation(EndCause::Drained { step }, effects);
             }
         }

@@ -15,7 +15,7 @@ impl Core {
     /// Forms a generation when there are enough devices: all that are wanted at once; what is needed after a moment of
     /// grace in which nothing came or went and no machine is about to join.
     pub(crate) fn settle_gathering(&mut self, effects: &mut Vec<Effect>) {
-        let devices: Vec<DeviceId> = self.machines.values().flat_map(Machine::available).collect();
+        let devices = self.available();
         let now = self.now;
         let Phase::Gathering { n_available, since } = &mut self.phase else {
             return;
@@ -36,13 +36,14 @@ impl Core {
     pub(crate) fn some_are_about_to_join(&self) -> bool {
         self.machines.values().any(|machine| match machine.standing {
             Standing::Checking => true,
-            Standing::Ready => matches!(machine.link, Link::Down { .. }),
+            Standing::Ready(_) => matches!(machine.link, Link::Down { .. }),
             Standing::Unable { .. } | Standing::Leaving => false,
         })
     }
 
     /// What is waited for.
     pub(crate) fn waiting(&self) -> Waiting {
+        let data = self.data();
         let state = |machine: &Machine| {
             let name = machine.name();
             match (&machine.standing, machine.link) {
@@ -50,7 +51,11 @@ impl Core {
                 (_, Link::Down { .. }) => Some(format!("{name} lost its connection")),
                 (Standing::Checking, _) => Some(format!("{name} is checking its data")),
                 (Standing::Unable { .. }, _) => Some(format!("{name} cannot train")),
-                (Standing::Ready, _) => None,
+                (Standing::Ready(facts), _) if Some(facts) != data => Some(format!(
+                    "the data set of {name}, of {} images, is not that of most devices",
+                    facts.n_samples
+                )),
+                (Standing::Ready(_), _) => None,
             }
         };
         let mut pending: Vec<String> = self.machines.values().filter_map(state).collect();
@@ -60,7 +65,7 @@ impl Core {
                 .map(|name| format!("verifying checkpoint {name}")),
         );
         Waiting {
-            n_available: self.machines.values().flat_map(Machine::available).count(),
+            n_available: self.available().len(),
             n_wanted: self.settings.n_wanted(),
             n_needed: self.settings.n_needed(),
             pending,
@@ -68,6 +73,7 @@ impl Core {
     }
 
     fn form(&mut self, devices: &[DeviceId], effects: &mut Vec<Effect>) {
+        self.bind(effects);
         let world = self.settings.recipe.training.world;
         let (Some(plan), Some(data)) = (&self.plan, &self.history.data) else {
             return;
@@ -140,8 +146,10 @@ impl Core {
             },
             effects,
         );
-        if why == Some(DrainReason::Stop) {
-            return self.stopped(effects);
+        match (why, self.too_damaged()) {
+            (Some(DrainReason::Stop), _) => return self.stopped(effects),
+            (_, Some(failure)) => return self.fail(failure, effects),
+            (_, None) => {}
         }
         if self.was_fruitless(&group, &cause) {
             self.fruitless += 1;

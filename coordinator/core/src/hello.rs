@@ -25,7 +25,10 @@ impl Core {
         }
         match message {
             FromMachine::Hello(_) => {}
-            FromMachine::Ready(facts) => self.ready(&name, &facts, effects),
+            FromMachine::Ready(facts) => self.ready(&name, facts, effects),
+            FromMachine::OtherData { facts, difference } => {
+                self.other_data(&name, facts, difference, effects);
+            }
             FromMachine::Unable { reason } => self.unable(&name, reason, effects),
             FromMachine::Heartbeat => self.assign(&name, effects),
             FromMachine::Device {
@@ -68,8 +71,7 @@ impl Core {
             }
             self.attach(stream, hello, effects);
         }
-        let message = ToMachine::Welcome(Box::new(self.welcome()));
-        effects.push(Effect::Send { stream, message });
+        self.welcome(&name, effects);
         self.assign(&name, effects);
     }
 
@@ -112,6 +114,7 @@ impl Core {
                 link: Link::Up(stream),
                 standing: Standing::Checking,
                 heard: self.now,
+                told_data: false,
             },
         );
         self.note(Notice::Attached { machine, n_devices }, effects);
@@ -140,13 +143,23 @@ impl Core {
         }
     }
 
-    fn welcome(&self) -> Welcome {
-        Welcome {
+    /// Tells a machine what to look at; it answers by what it found.
+    pub(crate) fn welcome(&mut self, name: &MachineName, effects: &mut Vec<Effect>) {
+        let welcome = Welcome {
             recipe: self.settings.recipe.clone(),
             data: self.settings.data.clone(),
             output: self.settings.output.clone(),
+            bound: self.history.data.clone(),
             probe: self.settings.probe.clone(),
             heartbeat_timeout: self.settings.heartbeat_timeout(),
+        };
+        let Some(machine) = self.machines.get_mut(name) else {
+            return;
+        };
+        machine.told_data = welcome.bound.is_some();
+        if let Some(stream) = machine.stream() {
+            let message = ToMachine::Welcome(Box::new(welcome));
+            effects.push(Effect::Send { stream, message });
         }
     }
 }

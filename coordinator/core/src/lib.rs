@@ -29,7 +29,7 @@
 //!          └──────────────────── the leaving machines are dismissed ──────────────┘        ▼ did the last step
 //!                                                                                     ┌──────────┐
 //!  Failed: after three generations in a row whose trainers failed before any step     │ Finished │
-//!  was committed.                                                                     └──────────┘
+//!  was committed, or a drain because more files are damaged than the recipe bears.    └──────────┘
 //! ```
 //! A generation ends when a trainer of it fails or a machine of it is lost; the next one starts from the newest
 //! checkpoint. Forming, Training and Draining carry their group of devices; nothing of it outlives the phase.
@@ -43,6 +43,7 @@
 
 mod assignments;
 mod checkpoints;
+mod data;
 mod deadlines;
 mod drain;
 mod effect;
@@ -67,13 +68,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::Plan;
+use m2t_common::shard::Sample;
 use m2t_common::status::Event;
 use m2t_common::{MachineName, Step, Timestamp};
 
 pub use effect::{CommittedStep, Effect};
 pub use history::{Dropped, Record, ResumeError};
 pub use input::{DiskFacts, FoundCheckpoint, Input, StreamId};
-pub use notice::Notice;
+pub use notice::{Notice, Weight};
 pub use reason::{DrainReason, EndCause, Failure, LostBy, Refusal};
 pub use settings::Settings;
 
@@ -112,8 +114,10 @@ pub struct Core {
     latest: Option<CommittedStep>,
     /// How long the last steps took.
     speed: Speed,
-    /// Files replaced since the coordinator started.
-    replaced: u64,
+    /// Files that had to be replaced since the coordinator started.
+    damaged: BTreeSet<Sample>,
+    /// The last checkpoint that could not be written, and why; none since one was.
+    unwritten: Option<(Step, String)>,
     /// Generations in a row whose trainers failed before a step was committed.
     fruitless: u32,
     /// The newest events.
@@ -143,7 +147,8 @@ impl Core {
             committed: Step(0),
             latest: None,
             speed: Speed::default(),
-            replaced: 0,
+            damaged: BTreeSet::new(),
+            unwritten: None,
             fruitless: 0,
             events: VecDeque::new(),
             history,
@@ -172,6 +177,9 @@ impl Core {
     fn settle(&mut self, effects: &mut Vec<Effect>) {
         match &self.phase {
             Phase::Draining { .. } => self.settle_drain(effects),
+            Phase::Training { .. } if self.too_damaged().is_some() => {
+                self.begin_drain(DrainReason::TooDamaged, effects);
+            }
             Phase::Gathering { .. } | Phase::Forming { .. } | Phase::Training { .. } => {}
             Phase::Finished { .. } | Phase::Stopped { .. } | Phase::Failed(_) => {}
         }

@@ -1,6 +1,6 @@
 //! One machine as the core knows it.
 
-use m2t_common::machine_link::Hello;
+use m2t_common::machine_link::{DataFacts, Hello};
 use m2t_common::{DeviceId, MachineName, Timestamp};
 
 use crate::input::StreamId;
@@ -16,6 +16,8 @@ pub(crate) struct Machine {
     pub(crate) standing: Standing,
     /// When it last gave a sign of life.
     pub(crate) heard: Timestamp,
+    /// Whether its last welcome named the data set the run is bound to: then it must know better than to be ready with another.
+    pub(crate) told_data: bool,
 }
 
 /// A machine's connection.
@@ -35,8 +37,8 @@ pub(crate) enum Link {
 pub(crate) enum Standing {
     /// Looking at data and output folder.
     Checking,
-    /// It can train.
-    Ready,
+    /// It can train, on these data.
+    Ready(DataFacts),
     /// It cannot train this run.
     Unable {
         /// Why, in its words.
@@ -55,15 +57,17 @@ impl Machine {
         }
     }
 
-    /// The devices a generation may use now: those of a machine that can train and can be told so.
-    pub(crate) fn available(&self) -> impl Iterator<Item = DeviceId> {
-        let usable = self.standing == Standing::Ready && self.stream().is_some();
-        let devices = if usable {
-            self.hello.devices.as_slice()
-        } else {
-            &[]
-        };
-        devices.iter().map(|device| DeviceId {
+    /// What it can train on, if it can and can be told so.
+    pub(crate) fn data(&self) -> Option<&DataFacts> {
+        match &self.standing {
+            Standing::Ready(facts) if self.stream().is_some() => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// Its devices.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = DeviceId> {
+        self.hello.devices.iter().map(|device| DeviceId {
             machine: self.hello.machine.clone(),
             index: device.index,
         })

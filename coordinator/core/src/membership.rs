@@ -1,72 +1,17 @@
-//! What attached machines can and want to do, and how they go: ready, unable, leaving, refused, lost.
+//! What attached machines can and want to do, and how they go: unable, leaving, refused, lost. Ready is in `data`.
 //!
 //! A stream that ends is waited for until the heartbeat timeout, because the trainers go on without it.
 
 use m2t_common::MachineName;
-use m2t_common::machine_link::{DataFacts, Outcome, ToMachine};
+use m2t_common::machine_link::{Outcome, ToMachine};
 
 use crate::assignments::say_last;
 use crate::input::StreamId;
 use crate::machine::{Link, Machine, Standing};
 use crate::phase::Phase;
-use crate::{Core, DrainReason, Effect, EndCause, LostBy, Notice, Record, Refusal};
+use crate::{Core, DrainReason, Effect, EndCause, LostBy, Notice, Refusal};
 
 impl Core {
-    pub(crate) fn ready(&mut self, name: &MachineName, facts: &DataFacts, effects: &mut Vec<Effect>) {
-        if let Err(refusal) = self.bind(facts, effects) {
-            return self.refuse(name, refusal, effects);
-        }
-        let Some(machine) = self.machines.get_mut(name) else {
-            return;
-        };
-        if matches!(machine.standing, Standing::Checking | Standing::Unable { .. }) {
-            machine.standing = Standing::Ready;
-            self.note(
-                Notice::Ready {
-                    machine: name.clone(),
-                },
-                effects,
-            );
-        }
-        self.assign(name, effects);
-    }
-
-    /// The first data set binds the run; every other must be the same.
-    fn bind(&mut self, facts: &DataFacts, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
-        let other_size = |ours: u64| Refusal::OtherSize {
-            theirs: facts.n_samples,
-            ours,
-        };
-        if let Some(ours) = &self.history.data {
-            if ours.n_samples != facts.n_samples {
-                return Err(other_size(ours.n_samples));
-            }
-            if ours.fingerprint != facts.fingerprint {
-                return Err(Refusal::OtherFingerprint {
-                    theirs: facts.fingerprint.clone(),
-                    ours: ours.fingerprint.clone(),
-                });
-            }
-            return Ok(());
-        }
-        if let Some(ours) = self.n_samples_on_disk.filter(|&n| n != facts.n_samples) {
-            return Err(other_size(ours));
-        }
-        let plan = self.settings.recipe.plan(facts.n_samples);
-        let plan = plan.map_err(|e| Refusal::Unsuitable {
-            problem: e.to_string(),
-        })?;
-        let notice = Notice::DataBound {
-            n_samples: facts.n_samples,
-            steps_per_epoch: plan.shards.steps_per_epoch(),
-            total_steps: plan.schedule.total_steps,
-        };
-        self.persist(Record::Data(facts.clone()), effects);
-        self.plan = Some(plan);
-        self.note(notice, effects);
-        Ok(())
-    }
-
     pub(crate) fn unable(&mut self, name: &MachineName, reason: String, effects: &mut Vec<Effect>) {
         let Some(machine) = self.machines.get_mut(name) else {
             return;
@@ -125,7 +70,7 @@ impl Core {
         );
     }
 
-    fn refuse(&mut self, name: &MachineName, refusal: Refusal, effects: &mut Vec<Effect>) {
+    pub(crate) fn refuse(&mut self, name: &MachineName, refusal: Refusal, effects: &mut Vec<Effect>) {
         let Some(machine) = self.forget(name) else {
             return;
         };

@@ -31,6 +31,7 @@ impl Core {
                 self.train_when_ready(effects);
             }
             News::Checkpointed(report) => self.checkpointed(device, report, effects),
+            News::CheckpointFailed { step, reason } => self.checkpoint_failed(step, reason, effects),
             News::Stopped { step } => {
                 self.reach(device, Stage::Stopped);
                 self.arrive(device, step, effects);

@@ -1,6 +1,7 @@
 //! What people are told: the log, the event file and the status show these.
 
 use m2t_common::manifest::CheckpointName;
+use m2t_common::report::ReplacedFile;
 use m2t_common::{DeviceId, Generation, MachineName, Step};
 
 use crate::reason::{DrainReason, EndCause, Failure, LostBy, Refusal, start_of};
@@ -30,6 +31,20 @@ pub enum Notice {
         steps_per_epoch: u64,
         /// T.
         total_steps: u64,
+    },
+    /// A file that cannot be decoded was met for the first time.
+    #[error("{} cannot be decoded and is replaced by sample {}: {}", .file.path, .file.by.0, .file.reason)]
+    Replaced {
+        /// Which, by what, and why.
+        file: ReplacedFile,
+    },
+    /// A checkpoint could not be written.
+    #[error("the checkpoint of step {step} could not be written, training goes on: {reason}")]
+    CheckpointFailed {
+        /// Of which step.
+        step: Step,
+        /// Why, and what to do.
+        reason: String,
     },
     /// A machine introduced itself.
     #[error("machine {machine} attached with {n_devices} device(s)")]
@@ -172,13 +187,44 @@ pub enum Notice {
     Failed(Failure),
 }
 
+/// How much a notice matters to whoever reads the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// As it should be.
+    Usual,
+    /// Something is lost, damaged or refused; the run goes on or waits.
+    Trouble,
+    /// The run cannot go on.
+    End,
+}
+
 impl Notice {
+    /// How much it matters.
+    pub fn weight(&self) -> Weight {
+        match self {
+            Self::Replaced { .. }
+            | Self::CheckpointFailed { .. }
+            | Self::Unable { .. }
+            | Self::Refused { .. }
+            | Self::Disconnected { .. }
+            | Self::Lost { .. }
+            | Self::AlsoFailed { .. }
+            | Self::Damaged { .. }
+            | Self::Missing { .. } => Weight::Trouble,
+            Self::Ended { cause, .. } if !matches!(cause, EndCause::Drained { .. }) => Weight::Trouble,
+            Self::Failed(_) => Weight::End,
+            _ => Weight::Usual,
+        }
+    }
+
     /// A stable name of its kind, for programs that read the event file.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Begun => "run_begun",
             Self::Continued { .. } => "run_continued",
             Self::DataBound { .. } => "data_bound",
+            Self::Replaced { .. } => "file_replaced",
+            Self::CheckpointFailed { .. } => "checkpoint_failed",
             Self::Attached { .. } => "machine_attached",
             Self::Reconnected { .. } => "machine_reconnected",
             Self::Ready { .. } => "machine_ready",

@@ -42,9 +42,9 @@ pub enum Refusal {
         /// The machine.
         name: MachineName,
     },
-    /// Another number of images than the run is bound to.
+    /// Another number of images than the checkpoints were made with.
     #[error(
-        "its data set has {theirs} images and the run's has {ours}; give the same data with --data on every machine"
+        "its data set has {theirs} images and the run's checkpoints were made with {ours}; give the same data with --data on every machine"
     )]
     OtherSize {
         /// The machine's.
@@ -52,15 +52,17 @@ pub enum Refusal {
         /// The run's.
         ours: u64,
     },
-    /// As many images, but others.
+    /// Other files than the run is bound to.
     #[error(
-        "its data set has as many images as the run's, but other paths, sizes or classes (fingerprint {theirs}, the run's is {ours}); give the same data with --data on every machine"
+        "its data set of {theirs} images is not the run's of {ours}: {difference}; give the same data with --data on every machine"
     )]
-    OtherFingerprint {
-        /// The machine's.
-        theirs: String,
-        /// The run's.
-        ours: String,
+    OtherData {
+        /// N of the machine's.
+        theirs: u64,
+        /// N of the run's.
+        ours: u64,
+        /// The machine's own word of where they differ.
+        difference: String,
     },
     /// The first data set seen does not suit the recipe.
     #[error("{problem}")]
@@ -145,6 +147,9 @@ pub enum DrainReason {
     /// The first device did the last step.
     #[error("the last step is done")]
     LastStep,
+    /// More files are damaged than the recipe bears.
+    #[error("too many files are damaged")]
+    TooDamaged,
 }
 
 /// Why a run cannot go on.
@@ -157,6 +162,19 @@ pub enum Failure {
         n: u32,
         /// The last one's end.
         last: EndCause,
+    },
+    /// More files are damaged than the recipe bears.
+    #[error(
+        "{n_damaged} of {n_samples} files cannot be decoded, more than run.replaced_limit = {limit} allows (events.jsonl names them); \
+         repair them (m2t data check DIR lists all), or raise the limit with --set run.replaced_limit=… and give the same command again"
+    )]
+    TooDamaged {
+        /// Damaged files met so far.
+        n_damaged: usize,
+        /// N.
+        n_samples: u64,
+        /// The recipe's limit.
+        limit: String,
     },
 }
 

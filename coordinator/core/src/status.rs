@@ -37,7 +37,18 @@ impl Core {
         }
     }
 
+    /// Why the run stands where it stands, and a checkpoint that could not be written as long as none was written since.
     fn reason(&self) -> String {
+        let reason = self.phase_reason();
+        match (&self.unwritten, &self.phase) {
+            (Some((step, why)), Phase::Training { .. } | Phase::Draining { .. }) => {
+                format!("{reason}; the checkpoint of step {step} could not be written: {why}")
+            }
+            _ => reason,
+        }
+    }
+
+    fn phase_reason(&self) -> String {
         match &self.phase {
             Phase::Gathering { .. } => self.waiting().to_string(),
             Phase::Forming { group, .. } => {
@@ -99,7 +110,7 @@ impl Core {
             images_per_second: latest.map_or(0.0, |latest| latest.images_per_second),
             data_wait: latest.map_or(0.0, |latest| latest.data_wait),
             remaining,
-            replaced: self.replaced,
+            replaced: self.damaged.len() as u64,
         }
     }
 
@@ -133,11 +144,11 @@ impl Core {
             (Standing::Checking, ..) => "checking data".to_owned(),
             (Standing::Unable { reason }, ..) => format!("cannot train: {reason}"),
             (Standing::Leaving, ..) => "leaving".to_owned(),
-            (Standing::Ready, _, Phase::Forming { .. }) if member => "starting".to_owned(),
-            (Standing::Ready, _, Phase::Draining { .. }) if member => "draining".to_owned(),
-            (Standing::Ready, _, _) if member => "training".to_owned(),
-            (Standing::Ready, _, Phase::Gathering { .. }) => "ready".to_owned(),
-            (Standing::Ready, ..) => "spare".to_owned(),
+            (Standing::Ready(_), _, Phase::Forming { .. }) if member => "starting".to_owned(),
+            (Standing::Ready(_), _, Phase::Draining { .. }) if member => "draining".to_owned(),
+            (Standing::Ready(_), _, _) if member => "training".to_owned(),
+            (Standing::Ready(_), _, Phase::Gathering { .. }) => "ready".to_owned(),
+            (Standing::Ready(_), ..) => "spare".to_owned(),
         }
     }
 

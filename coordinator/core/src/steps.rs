@@ -63,8 +63,9 @@ impl Core {
             return;
         }
         member.data_wait = share(report.data_wait, report.duration);
-        self.replaced += u64::from(report.replaced);
+        let files = report.replaced.clone();
         member.reports.insert(step, report);
+        self.replaced(&files, effects);
         self.arrive(device, step, effects);
     }
 

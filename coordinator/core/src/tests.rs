@@ -1,6 +1,7 @@
 //! Tables and short stories: a state is built, one thing happens, the effects are compared as text. Notices are left
 //! out unless asked for.
 
+mod data;
 mod ending;
 mod forming;
 mod membership;
@@ -64,7 +65,7 @@ fn report(step: u64) -> StepReport {
         gradient_norm: 1.0,
         duration: Duration::from_millis(100),
         data_wait: Duration::from_millis(10),
-        replaced: 0,
+        replaced: vec![],
     }
 }
 

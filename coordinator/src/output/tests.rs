@@ -23,7 +23,7 @@ fn step(step: u64) -> CommittedStep {
             gradient_norm: 1e300,
             duration: Duration::from_millis(500),
             data_wait: Duration::from_millis(20),
-            replaced: 0,
+            replaced: vec![],
         },
         rates: Rates {
             learning_rate: 0.05,
@@ -93,8 +93,8 @@ fn a_cut_drops_later_steps_and_torn_lines_and_writing_goes_on() {
     for i in 1..=9 {
         output.add_step(&step(i)).unwrap();
     }
-    output.metrics.write_all(br#"{"step":3,"epo"#).unwrap();
-    output.train_log.write_all(b"epoch: 1/3, rem").unwrap();
+    output.metrics.add(r#"{"step":3,"epo"#).unwrap();
+    output.train_log.add("epoch: 1/3, rem").unwrap();
     output.cut_back(Step(6)).unwrap();
     assert_eq!(steps(&output), (vec![1, 2, 3, 4, 5, 6], 6));
     output.add_step(&step(7)).unwrap();

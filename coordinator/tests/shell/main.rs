@@ -125,17 +125,6 @@ async fn what_a_daemon_may_not_do_is_answered_in_a_sentence() {
     other
         .say(FromMachine::Ready(DataFacts { n_samples, ..facts() }))
         .await;
-    let refusal = loop {
-        match other.next().await {
-            Some(ToMachine::Refuse { reason }) => break reason,
-            Some(_) => {}
-            None => panic!("no refusal"),
-        }
-    };
-    assert!(
-        refusal.contains("has 99 images and the run's has 24"),
-        "{refusal}"
-    );
     let mut garbled = Daemon::attach(&running, "c").await;
     garbled.next().await;
     garbled.say.send(wire::FromMachine::default()).await.unwrap();
@@ -149,7 +138,30 @@ async fn what_a_daemon_may_not_do_is_answered_in_a_sentence() {
     assert!(error.message().contains("FromMachine.message"), "{error}");
     assert_eq!(
         running.status().await.reason,
-        "1 of 2 devices; waiting for 1 (c lost its connection)"
+        "1 of 2 devices; waiting for 1 (the data set of b, of 99 images, is not that of most devices; c lost its connection)"
+    );
+    let (_d, _) = Daemon::join(&running, "d").await;
+    let bound = loop {
+        if let ToMachine::Welcome(welcome) = other.next().await.unwrap()
+            && welcome.bound.is_some()
+        {
+            break welcome.bound;
+        }
+    };
+    assert_eq!(bound, Some(facts()));
+    let facts = DataFacts { n_samples, ..facts() };
+    let difference = "a/x.jpg is only here".to_owned();
+    other.say(FromMachine::OtherData { facts, difference }).await;
+    let refusal = loop {
+        match other.next().await {
+            Some(ToMachine::Refuse { reason }) => break reason,
+            Some(_) => {}
+            None => panic!("no refusal"),
+        }
+    };
+    assert!(
+        refusal.contains("99 images is not the run's of 24: a/x.jpg is only here"),
+        "{refusal}"
     );
 }
 
@@ -173,7 +185,7 @@ fn arguments_that_mean_nothing_are_refused() {
     for (more, expected) in [
         (vec!["--min-devices", "3"], "more than the world of 2 ranks"),
         (vec!["--listen", "0.0.0.0:0"], "add --insecure"),
-        (vec!["--set", "batch=7"], "batch = 7: does not divide by world"),
+        (vec!["--set", "batch=7"], "batch = 7 does not divide by world"),
         (vec!["--set", "learning=7"], "learning"),
     ] {
         let error = open(&args(&output, &more)).err().unwrap();

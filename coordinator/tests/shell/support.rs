@@ -218,7 +218,7 @@ pub(crate) fn report(step: u64) -> StepReport {
         gradient_norm: 3.0,
         duration: Duration::from_millis(10),
         data_wait: Duration::from_millis(1),
-        replaced: 0,
+        replaced: vec![],
     }
 }
 

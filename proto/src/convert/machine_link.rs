@@ -20,6 +20,10 @@ impl From<FromMachine> for wire::FromMachine {
         let message = match message {
             FromMachine::Hello(hello) => Wire::Hello(hello.into()),
             FromMachine::Ready(facts) => Wire::Ready(facts.into()),
+            FromMachine::OtherData { facts, difference } => Wire::OtherData(wire::OtherData {
+                facts: Some(facts.into()),
+                difference,
+            }),
             FromMachine::Unable { reason } => Wire::Unable(wire::Unable { reason }),
             FromMachine::Heartbeat => Wire::Heartbeat(wire::Heartbeat {}),
             FromMachine::Device {
@@ -47,6 +51,10 @@ impl TryFrom<wire::FromMachine> for FromMachine {
         Ok(match required(message.message, "FromMachine.message")? {
             Wire::Hello(hello) => Self::Hello(hello.try_into()?),
             Wire::Ready(facts) => Self::Ready(facts.into()),
+            Wire::OtherData(other) => Self::OtherData {
+                facts: required(other.facts, "OtherData.facts")?.into(),
+                difference: other.difference,
+            },
             Wire::Unable(unable) => Self::Unable {
                 reason: unable.reason,
             },
@@ -163,6 +171,7 @@ impl From<Welcome> for wire::Welcome {
             recipe_json: serde_json::to_string(&welcome.recipe).expect("a recipe is plain data"),
             data: text(&welcome.data),
             output: text(&welcome.output),
+            bound: welcome.bound.map(Into::into),
             probe: welcome.probe,
             heartbeat_timeout: Some(duration_to_wire(welcome.heartbeat_timeout)),
         }
@@ -179,6 +188,7 @@ impl TryFrom<wire::Welcome> for Welcome {
             recipe,
             data: welcome.data.into(),
             output: welcome.output.into(),
+            bound: welcome.bound.map(Into::into),
             probe: welcome.probe,
             heartbeat_timeout: duration_from_wire(welcome.heartbeat_timeout, "Welcome.heartbeat_timeout")?,
         })

@@ -2,7 +2,8 @@
 
 use m2t_common::Step;
 use m2t_common::manifest::CheckpointName;
-use m2t_common::report::{CheckpointReport, News, Rendezvous, StepReport};
+use m2t_common::report::{CheckpointReport, News, Rendezvous, ReplacedFile, StepReport};
+use m2t_common::shard::Sample;
 
 use super::{duration_from_wire, duration_to_wire};
 use crate::error::{WireError, invalid, required};
@@ -21,6 +22,9 @@ impl From<News> for wire::News {
                 step: step.0,
                 state_digest,
             }),
+            News::CheckpointFailed { step, reason } => {
+                Wire::CheckpointFailed(wire::CheckpointFailed { step: step.0, reason })
+            }
             News::Failed { reason } => Wire::Failed(wire::DeviceFailed { reason }),
         };
         Self { news: Some(news) }
@@ -47,6 +51,10 @@ impl TryFrom<wire::News> for News {
             Wire::Finished(finished) => Self::Finished {
                 step: Step(finished.step),
                 state_digest: finished.state_digest,
+            },
+            Wire::CheckpointFailed(failed) => Self::CheckpointFailed {
+                step: Step(failed.step),
+                reason: failed.reason,
             },
             Wire::Failed(failed) => Self::Failed {
                 reason: failed.reason,
@@ -76,7 +84,7 @@ impl From<StepReport> for wire::StepReport {
             gradient_norm: report.gradient_norm,
             duration: Some(duration_to_wire(report.duration)),
             data_wait: Some(duration_to_wire(report.data_wait)),
-            replaced: report.replaced,
+            replaced: report.replaced.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -92,8 +100,30 @@ impl TryFrom<wire::StepReport> for StepReport {
             gradient_norm: report.gradient_norm,
             duration: duration_from_wire(report.duration, "StepReport.duration")?,
             data_wait: duration_from_wire(report.data_wait, "StepReport.data_wait")?,
-            replaced: report.replaced,
+            replaced: report.replaced.into_iter().map(Into::into).collect(),
         })
+    }
+}
+
+impl From<ReplacedFile> for wire::ReplacedFile {
+    fn from(file: ReplacedFile) -> Self {
+        Self {
+            sample: file.sample.0,
+            by: file.by.0,
+            path: file.path,
+            reason: file.reason,
+        }
+    }
+}
+
+impl From<wire::ReplacedFile> for ReplacedFile {
+    fn from(file: wire::ReplacedFile) -> Self {
+        Self {
+            sample: Sample(file.sample),
+            by: Sample(file.by),
+            path: file.path,
+            reason: file.reason,
+        }
     }
 }
 

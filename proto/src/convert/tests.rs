@@ -7,7 +7,8 @@ use m2t_common::machine_link::{
 };
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::written::{Source, resolve};
-use m2t_common::report::{CheckpointReport, News, Rendezvous, StepReport};
+use m2t_common::report::{CheckpointReport, News, Rendezvous, ReplacedFile, StepReport};
+use m2t_common::shard::Sample;
 use m2t_common::status::{DeviceStatus, Event, MachineStatus, PhaseName, Progress, Status};
 use m2t_common::{DeviceId, DeviceIndex, DevicePlacement, Generation, Placement, Rank, Step, Timestamp};
 use prost::Message;
@@ -45,9 +46,18 @@ fn all_news() -> Vec<News> {
             gradient_norm: 1e-300,
             duration: Duration::from_nanos(1_234_567_891),
             data_wait: Duration::ZERO,
-            replaced: 2,
+            replaced: vec![ReplacedFile {
+                sample: Sample(7),
+                by: Sample(8),
+                path: "n01/a.JPEG".into(),
+                reason: "the file is empty".into(),
+            }],
         }),
         News::Checkpointed(checkpoint()),
+        News::CheckpointFailed {
+            step: Step(5),
+            reason: "no space".into(),
+        },
         News::Stopped { step: Step(5) },
         News::Finished {
             step: Step(u64::MAX),
@@ -82,6 +92,13 @@ fn every_message_of_a_daemon_survives_the_wire() {
             n_samples: 1_281_167,
             fingerprint: "f".into(),
         }),
+        FromMachine::OtherData {
+            facts: DataFacts {
+                n_samples: 3,
+                fingerprint: "g".into(),
+            },
+            difference: "a/x.jpg is missing here".into(),
+        },
         FromMachine::Unable {
             reason: "no such folder".into(),
         },
@@ -137,6 +154,10 @@ fn every_message_to_a_daemon_survives_the_wire() {
             data: "/data/imagenet".into(),
             output: "/outputs/a run".into(),
             probe: "42".into(),
+            bound: Some(DataFacts {
+                n_samples: 9,
+                fingerprint: "f".into(),
+            }),
             heartbeat_timeout: Duration::from_millis(3_000),
         })),
         assign(Work::Idle),

@@ -179,7 +179,7 @@ impl Trainer {
             gradient_norm: 1.0,
             duration,
             data_wait: duration / 10,
-            replaced: 0,
+            replaced: vec![],
         }))
     }
 

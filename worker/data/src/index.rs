@@ -110,28 +110,33 @@ impl Index {
     /// N and the fingerprint: BLAKE3 over the classes' names and each file's relative path, class and size. Two
     /// folders with equal facts number the same samples.
     pub fn facts(&self) -> DataFacts {
-        let mut hasher = blake3::Hasher::new();
-        let mut text = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
-        for class in &self.classes {
-            text(class.as_bytes());
-        }
-        for Entry { path, class, size } in &self.files {
-            text(bytes(path));
-            text(&class.to_le_bytes());
-            text(&size.to_le_bytes());
-        }
-        DataFacts {
-            n_samples: self.files.len() as u64,
-            fingerprint: hasher.finalize().to_hex().to_string(),
-        }
+        facts(&self.classes, &self.files)
     }
 
     /// Where the file of an entry is.
     pub fn locate(&self, entry: &Entry) -> PathBuf {
         self.root.join(&entry.path)
+    }
+}
+
+/// See [`Index::facts`].
+pub(crate) fn facts(classes: &[String], files: &[Entry]) -> DataFacts {
+    let mut hasher = blake3::Hasher::new();
+    let mut text = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    for class in classes {
+        text(class.as_bytes());
+    }
+    for Entry { path, class, size } in files {
+        text(bytes(path));
+        text(&class.to_le_bytes());
+        text(&size.to_le_bytes());
+    }
+    DataFacts {
+        n_samples: files.len() as u64,
+        fingerprint: hasher.finalize().to_hex().to_string(),
     }
 }
 
@@ -203,7 +208,7 @@ fn is_image(path: &Path) -> bool {
 }
 
 /// Paths are compared and hashed by their bytes: `Path`'s own order compares component by component.
-fn bytes(path: &Path) -> &[u8] {
+pub(crate) fn bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_encoded_bytes()
 }
 

@@ -6,6 +6,7 @@
 pub mod augment;
 pub mod decode;
 pub mod index;
+pub mod listing;
 pub mod loader;
 pub mod synth;
 
@@ -15,4 +16,5 @@ mod fixtures;
 pub use augment::{Canvas, ViewKey, ViewParameters};
 pub use decode::{DecodeError, Image, decode};
 pub use index::{Index, IndexError};
+pub use listing::{Listing, ListingError};
 pub use loader::{Batch, LoadError, Loader, LoaderSettings};

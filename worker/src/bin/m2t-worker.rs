@@ -57,6 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> anyhow::Result<Ending> {
+    m2t_worker::operator::follow_parent()?;
     let identity = Identity {
         machine: options.name.map_or_else(host_name, Ok)?,
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::daemon::CoordinatorAddress;
-use m2t_worker::operator::{recipe, run_trainer, status};
+use m2t_worker::operator::{Refused, recipe, run_trainer, status, train};
 
 /// Watches a run and works with its data and checkpoints.
 #[derive(Parser)]
@@ -26,6 +26,8 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Train on this machine, alone or with others: the coordinator and a daemon in one command.
+    Train(train::TrainOptions),
     /// Show where a run stands.
     Status(StatusOptions),
     /// Print a recipe with the source of each value; without a name, list the published runs.
@@ -95,7 +97,8 @@ enum CheckpointCommand {
 }
 
 fn main() -> ExitCode {
-    run(Options::parse().command).unwrap_or_else(|error| {
+    let arguments = std::env::args_os().map(train::published_spelling);
+    run(Options::parse_from(arguments).command).unwrap_or_else(|error| {
         // A reader that had enough (`m2t status | head`) is no failure.
         let is_closed_pipe = error
             .downcast_ref::<std::io::Error>()
@@ -104,12 +107,16 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         eprintln!("m2t: {error:#}");
+        if error.is::<Refused>() {
+            return ExitCode::from(2);
+        }
         ExitCode::FAILURE
     })
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Train(options) => train::train(&options),
         Command::Status(options) => show_status(&options),
         Command::Recipe(options) => recipe::run(&options, &mut std::io::stdout()),
         Command::Data(DataCommand::Synth(options)) => make_data(options),

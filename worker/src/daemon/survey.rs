@@ -1,11 +1,15 @@
-//! Looking whether this machine sees what the run needs: the data set and the output folder. Reads, never writes.
+//! Looking whether this machine sees what the run needs: the data set and the output folder.
+//!
+//! Why it leaves a listing of its data in the output folder: a machine with other data can then say *where* they differ, by
+//! reading the listing that a machine with the run's data left. Its name is the fingerprint, so it is written once.
 
 use std::path::{Path, PathBuf};
 
 use m2t_common::machine_link::DataFacts;
 use m2t_data::index::{Index, IndexError};
+use m2t_data::listing::{self, Listing};
 
-use crate::supervisor::Place;
+use crate::supervisor::{Found, Place};
 
 /// The file in the output folder by which a machine knows that it sees the coordinator's folder.
 const PROBE_FILE: &str = ".probe";
@@ -28,13 +32,44 @@ pub(super) enum SurveyError {
 }
 
 /// What the data folder holds, if the output folder is the coordinator's.
-pub(super) fn survey(place: &Place) -> Result<DataFacts, SurveyError> {
+pub(super) fn survey(place: &Place) -> Result<Found, SurveyError> {
     check_probe(&place.output, &place.probe)?;
     if place.data.as_os_str().is_empty() {
         return Err(SurveyError::NoData);
     }
     let index = Index::read(&place.data).map_err(SurveyError::Data)?;
-    Ok(index.facts())
+    let facts = index.facts();
+    let listing = listing_of(&place.output, &facts);
+    if !listing.exists()
+        && let Err(error) = listing::write(&index, &listing)
+    {
+        tracing::warn!(
+            "the listing of this machine's data could not be left at {}: {error}; machines with other data cannot be told where they differ",
+            listing.display()
+        );
+    }
+    let bound = place.bound.as_ref().filter(|&bound| *bound != facts);
+    let difference = bound.map(|bound| difference(&index, &listing_of(&place.output, bound)));
+    Ok(Found { facts, difference })
+}
+
+fn listing_of(output: &Path, facts: &DataFacts) -> PathBuf {
+    let name = format!(
+        "data-{}.listing.gz",
+        &facts.fingerprint.get(..16).unwrap_or_default()
+    );
+    output.join(name)
+}
+
+/// Where `index` differs from the run's data, whose listing is at `of_run`.
+fn difference(index: &Index, of_run: &Path) -> String {
+    match listing::read(of_run) {
+        Ok(of_run) => match Listing::of(index).differences(&of_run) {
+            Some(differences) => differences.to_string(),
+            None => "their listings are equal, so one of them changed while it was read".to_owned(),
+        },
+        Err(error) => format!("where is unknown ({})", crate::ending::sentence(&error)),
+    }
 }
 
 fn check_probe(output: &Path, probe: &str) -> Result<(), SurveyError> {
@@ -57,6 +92,7 @@ mod tests {
             data: folder.join("data"),
             output: folder.join("out"),
             probe: "a coordinator's own".to_owned(),
+            bound: None,
         }
     }
 
@@ -69,8 +105,14 @@ mod tests {
         std::fs::write(place.data.join("class/1.jpg"), "x").unwrap();
         std::fs::write(place.data.join("class/2.png"), "xy").unwrap();
         std::fs::write(place.output.join(PROBE_FILE), &place.probe).unwrap();
-        let facts = survey(&place).unwrap();
-        assert_eq!((facts.n_samples, facts.fingerprint.is_empty()), (2, false));
+        let found = survey(&place).unwrap();
+        assert_eq!((found.facts.n_samples, found.difference), (2, None));
+
+        let bound = Some(found.facts);
+        std::fs::remove_file(place.data.join("class/2.png")).unwrap();
+        let found = survey(&Place { bound, ..place }).unwrap();
+        let difference = found.difference.unwrap();
+        assert!(difference.contains("class/2.png is missing here"), "{difference}");
     }
 
     #[test]

@@ -214,13 +214,14 @@ async fn converse(
             }
         }
     });
-    let say = |event| events.send(Event::Input(Input::Trainer(key, event)));
+    let say = |event| {
+        // A closed inbox means that the daemon is ending anyway.
+        let _ = events.send(Event::Input(Input::Trainer(key, event)));
+    };
     let mut reader = BufReader::new(reader);
     let last = loop {
         match read_news(&mut reader).await {
-            Ok(Some(news)) => {
-                let _ = say(TrainerEvent::Said(news));
-            }
+            Ok(Some(news)) => say(TrainerEvent::Said(news)),
             Ok(None) => break TrainerEvent::LinkClosed,
             Err(super::lines::LineError::Read(_) | super::lines::LineError::Torn) => {
                 break TrainerEvent::LinkClosed;
@@ -235,7 +236,7 @@ async fn converse(
             }
         }
     };
-    let _ = say(last);
+    say(last);
     tell.abort();
 }
 

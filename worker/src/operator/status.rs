@@ -8,6 +8,7 @@ use m2t_proto::wire;
 use tonic::transport::Channel;
 use wire::status_client::StatusClient;
 
+use super::progress::Progress;
 use super::table;
 use crate::daemon::CoordinatorAddress;
 use crate::ending::sentence;
@@ -31,28 +32,60 @@ pub async fn show(
     Ok(write(&status, format, out)?)
 }
 
-/// Writes the status to `out` again whenever it changes, until the run ends.
+/// The statuses of a run, whenever it changes.
+pub struct Statuses {
+    coordinator: CoordinatorAddress,
+    stream: tonic::Streaming<wire::RunStatus>,
+}
+
+impl Statuses {
+    /// The next one; none when the run has ended.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Status>> {
+        let message = self.stream.message().await;
+        let message = message.map_err(|status| went_away(&self.coordinator, &status))?;
+        message.map(convert).transpose()
+    }
+}
+
+/// Opens the stream of statuses.
+pub async fn stream(coordinator: &CoordinatorAddress) -> anyhow::Result<Statuses> {
+    let watching = connect(coordinator).await?.watch(wire::WatchRequest {}).await;
+    let stream = watching
+        .map_err(|status| went_away(coordinator, &status))?
+        .into_inner();
+    Ok(Statuses {
+        coordinator: coordinator.clone(),
+        stream,
+    })
+}
+
+fn went_away(coordinator: &CoordinatorAddress, status: &tonic::Status) -> anyhow::Error {
+    anyhow!("the coordinator at {coordinator} went away: {}", status.message())
+}
+
+/// Writes the status to `out` again whenever it changes, until the run ends; in a terminal, in place and over a bar.
 pub async fn watch(
     coordinator: &CoordinatorAddress,
     format: Format,
     out: &mut (impl Write + IsTerminal),
 ) -> anyhow::Result<()> {
-    let lost =
-        |status: tonic::Status| anyhow!("the coordinator at {coordinator} went away: {}", status.message());
-    let watching = connect(coordinator)
-        .await?
-        .watch(wire::WatchRequest {})
-        .await
-        .map_err(lost)?;
-    let mut statuses = watching.into_inner();
-    while let Some(status) = statuses.message().await.map_err(lost)? {
-        match format {
-            // Home, clear to the end: the table stays in place without a flicker.
-            Format::Table if out.is_terminal() => write!(out, "\x1b[H\x1b[J")?,
-            Format::Table => writeln!(out)?,
-            Format::Json => {}
+    let mut statuses = stream(coordinator).await?;
+    let progress = (format == Format::Table && out.is_terminal()).then(Progress::new);
+    let mut last = None;
+    while let Some(status) = statuses.next().await? {
+        match (&progress, format) {
+            (Some(progress), _) => progress.show(&status, &table::render(&status)),
+            (None, Format::Table) => {
+                writeln!(out)?;
+                write(&status, format, out)?;
+            }
+            (None, Format::Json) => write(&status, format, out)?,
         }
-        write(&convert(status)?, format, out)?;
+        last = Some(status);
+    }
+    if let (Some(progress), Some(status)) = (progress, last) {
+        progress.clear();
+        write(&status, format, out)?;
     }
     Ok(())
 }

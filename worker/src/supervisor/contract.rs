@@ -44,6 +44,17 @@ pub struct Place {
     pub output: PathBuf,
     /// What `.probe` in the output folder must hold.
     pub probe: String,
+    /// The data set the run is bound to, once it is.
+    pub bound: Option<DataFacts>,
+}
+
+/// What a survey found at a [`Place`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// N and fingerprint.
+    pub facts: DataFacts,
+    /// Where these data differ from those the run is bound to, in a clause.
+    pub difference: Option<String>,
 }
 
 /// What enters.
@@ -59,7 +70,7 @@ pub enum Input {
     /// The coordinator said something.
     Message(ToMachine),
     /// The answer to an [`Effect::Survey`]: what the data folder holds, or why the machine cannot train, in a sentence.
-    Surveyed(Place, Result<DataFacts, String>),
+    Surveyed(Place, Result<Found, String>),
     /// Something about a trainer. [`TrainerEvent::Exited`] is the last of each process.
     Trainer(TrainerKey, TrainerEvent),
     /// SIGTERM or SIGINT.

@@ -35,6 +35,11 @@ impl NewsLog {
 
     /// Keeps `news`.
     pub(crate) fn push(&mut self, news: News) {
+        // A checkpoint is tried again and again, and only how it stands now is worth repeating.
+        if matches!(news, News::CheckpointFailed { .. } | News::Checkpointed(_)) {
+            self.news
+                .retain(|news| !matches!(news, News::CheckpointFailed { .. }));
+        }
         if self.news.len() >= KEPT
             && let Some(oldest) = self.news.iter().position(|news| matches!(news, News::Stepped(_)))
         {
@@ -74,7 +79,7 @@ mod tests {
             gradient_norm: 0.0,
             duration: Duration::ZERO,
             data_wait: Duration::ZERO,
-            replaced: 0,
+            replaced: vec![],
         })
     }
 

@@ -26,6 +26,11 @@ pub enum Notice {
         /// In a sentence.
         reason: String,
     },
+    /// The data here are not the run's.
+    OtherData {
+        /// Where they differ, in a clause.
+        difference: String,
+    },
     /// A new generation begins.
     Generation {
         /// Its number.
@@ -65,6 +70,9 @@ impl fmt::Display for Notice {
             }
             Self::AnotherRun => f.write_str("the coordinator now has another run; forgetting the one before"),
             Self::Fit { n_samples } => write!(f, "ready: {n_samples} images; waiting for an assignment"),
+            Self::OtherData { difference } => {
+                write!(f, "the data here are not those of the run: {difference}")
+            }
             Self::Unfit { reason } => write!(f, "cannot take part: {reason}"),
             Self::Generation { generation, devices } if devices.is_empty() => {
                 write!(

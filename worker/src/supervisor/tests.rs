@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use m2t_common::Recipe;
-use m2t_common::machine_link::{DeviceFacts, Group, Outcome, Work};
+use m2t_common::machine_link::{DataFacts, DeviceFacts, Group, Outcome, Work};
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::resolve;
 use m2t_common::recipe::written::Source;
@@ -47,7 +47,7 @@ impl Bench {
         let mut bench = Self::new();
         bench.connect();
         bench.say(ToMachine::Welcome(Box::new(welcome("/out"))));
-        bench.give(Input::Surveyed(place("/out"), Ok(facts())));
+        bench.give(Input::Surveyed(place("/out"), Ok(found())));
         bench
     }
 
@@ -111,6 +111,7 @@ fn welcome(output: &str) -> Welcome {
         recipe: recipe(),
         data: PathBuf::from("/data"),
         output: PathBuf::from(output),
+        bound: None,
         probe: "p".to_owned(),
         heartbeat_timeout: TIMEOUT,
     }
@@ -121,6 +122,7 @@ fn place(output: &str) -> Place {
         data: PathBuf::from("/data"),
         output: PathBuf::from(output),
         probe: "p".to_owned(),
+        bound: None,
     }
 }
 
@@ -128,6 +130,13 @@ fn facts() -> DataFacts {
     DataFacts {
         n_samples: 100,
         fingerprint: "f".to_owned(),
+    }
+}
+
+fn found() -> Found {
+    Found {
+        facts: facts(),
+        difference: None,
     }
 }
 
@@ -195,7 +204,7 @@ fn stepped(step: u64) -> News {
         gradient_norm: 1.0,
         duration: Duration::from_millis(10),
         data_wait: Duration::ZERO,
-        replaced: 0,
+        replaced: vec![],
     })
 }
 
@@ -224,8 +233,45 @@ fn a_daemon_introduces_itself_looks_around_and_is_ready() {
     );
     let survey = bench.say(ToMachine::Welcome(Box::new(welcome("/out"))));
     assert_eq!(survey, [Effect::Survey(place("/out"))]);
-    let answer = bench.give(Input::Surveyed(place("/out"), Ok(facts())));
+    let answer = bench.give(Input::Surveyed(place("/out"), Ok(found())));
     assert_eq!(answer, [Effect::Send(FromMachine::Ready(facts()))]);
+}
+
+#[test]
+fn a_run_bound_meanwhile_to_these_data_needs_no_second_look() {
+    let mut bench = Bench::admitted();
+    let mut bound = welcome("/out");
+    bound.bound = Some(facts());
+    let answer = bench.say(ToMachine::Welcome(Box::new(bound)));
+    assert_eq!(answer, [Effect::Send(FromMachine::Ready(facts()))]);
+}
+
+#[test]
+fn a_run_bound_to_other_data_has_them_compared_and_is_told_the_difference() {
+    let mut bench = Bench::admitted();
+    let bound = DataFacts {
+        n_samples: 101,
+        fingerprint: "g".to_owned(),
+    };
+    let mut other = welcome("/out");
+    other.bound = Some(bound.clone());
+    let compare = Place {
+        bound: Some(bound),
+        ..place("/out")
+    };
+    let effects = bench.say(ToMachine::Welcome(Box::new(other)));
+    assert_eq!(effects, [Effect::Survey(compare.clone())]);
+    let difference = "n01/x.jpg is missing here".to_owned();
+    let found = Found {
+        facts: facts(),
+        difference: Some(difference.clone()),
+    };
+    let answer = bench.give(Input::Surveyed(compare, Ok(found)));
+    let facts = facts();
+    assert_eq!(
+        answer,
+        [Effect::Send(FromMachine::OtherData { facts, difference })]
+    );
 }
 
 #[test]
@@ -256,7 +302,7 @@ fn its_own_data_folder_wins() {
         ..place("/out")
     };
     assert_eq!(survey, [Effect::Survey(mine.clone())]);
-    bench.give(Input::Surveyed(mine, Ok(facts())));
+    bench.give(Input::Surveyed(mine, Ok(found())));
     let effects = bench.say(assign(1, false, None));
     assert!(
         effects
@@ -457,7 +503,7 @@ fn another_run_starts_from_nothing() {
     assert_eq!(effects, ends(9));
     bench.exit(9, 0);
     bench.exit(9, 1);
-    let answer = bench.give(Input::Surveyed(place("/other"), Ok(facts())));
+    let answer = bench.give(Input::Surveyed(place("/other"), Ok(found())));
     assert_eq!(answer, [Effect::Send(FromMachine::Ready(facts()))]);
     assert_eq!(spawned(&bench.say(assign(1, false, None))), [(1, 0), (1, 1)]);
 }
@@ -560,7 +606,7 @@ fn events_of_the_past_do_nothing() {
     let mut bench = Bench::training();
     assert_eq!(bench.exit(0, 0), []);
     assert_eq!(bench.trainer(1, 9, TrainerEvent::LinkClosed), []);
-    assert_eq!(bench.give(Input::Surveyed(place("/elsewhere"), Ok(facts()))), []);
+    assert_eq!(bench.give(Input::Surveyed(place("/elsewhere"), Ok(found()))), []);
     let mut stranger = Bench::new();
     stranger.connect();
     assert_eq!(

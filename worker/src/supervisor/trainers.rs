@@ -139,6 +139,7 @@ impl Supervisor {
             data: self.identity.data.clone().unwrap_or_else(|| welcome.data.clone()),
             output: welcome.output.clone(),
             probe: welcome.probe.clone(),
+            bound: welcome.bound.clone(),
         }
     }
 }

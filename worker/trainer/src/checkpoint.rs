@@ -19,18 +19,28 @@ use safetensors::tensor::TensorView;
 
 use crate::state::Snapshot;
 use crate::state::snapshot::NamedBytes;
-pub use writer::Writer;
+pub use writer::{Need, Writer};
 
 /// A checkpoint that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum CheckpointError {
-    #[error("cannot write the checkpoint {}: {source}", path.display())]
+    #[error("cannot write {}: {source}; {}", path.display(), way_out(source))]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot read the checkpoint {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} is no checkpoint: {problem}", path.display())]
     Damaged { path: PathBuf, problem: String },
+}
+
+/// What to do about a checkpoint that cannot be written.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => "make it writable",
+        io::ErrorKind::NotFound => "make the folder anew",
+        _ => "look at the disk and its mount",
+    }
 }
 
 /// Which run a checkpoint belongs to.
@@ -54,9 +64,13 @@ pub fn write(
     let state_digest = snapshot.digest();
     write_folder(&beside, snapshot, belonging, &state_digest)
         .and_then(|()| put_in_place(&beside, &target, folder))
-        .map_err(|source| CheckpointError::Write {
-            path: target.clone(),
-            source,
+        .map_err(|source| {
+            // Half a checkpoint would keep the disk full that made it half.
+            let _ = fs::remove_dir_all(&beside);
+            CheckpointError::Write {
+                path: target.clone(),
+                source,
+            }
         })?;
     Ok(CheckpointReport {
         name,

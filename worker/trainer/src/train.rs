@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use m2t_common::recipe::{Plan, Recipe};
-use m2t_common::report::{News, StepReport};
+use m2t_common::report::{News, ReplacedFile, StepReport};
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
 use m2t_data::Index;
 use m2t_data::loader::{Batch, Loader, LoaderSettings};
 use tch::{Kind, Tensor};
 
-use crate::checkpoint::{self, Belonging, Writer};
+use crate::checkpoint::{self, Belonging, Need, Writer};
 use crate::group;
 use crate::link::Link;
 use crate::state::{State, options};
@@ -37,7 +37,7 @@ pub fn train(start: &Start, link: &Arc<dyn Link>) -> anyhow::Result<()> {
         recipe: start.recipe.clone(),
         n_samples: start.n_samples,
     };
-    let mut writer = Writer::start(start.output.join("checkpoints"), belonging, Arc::clone(link));
+    let writer = Writer::start(start.output.join("checkpoints"), belonging, Arc::clone(link));
     link.tell(&News::Ready {
         step: trainer.state.step,
     });
@@ -59,13 +59,15 @@ pub fn train(start: &Start, link: &Arc<dyn Link>) -> anyhow::Result<()> {
         if stopped || is_due(step, &plan, &start.recipe) {
             let group = Arc::clone(trainer.group());
             if writes_checkpoints {
-                writer = writer.write(trainer.state.snapshot(training.world, &*group)?)?;
+                let snapshot = trainer.state.snapshot(training.world, &*group)?;
+                let is_last = stopped || step.0 == plan.schedule.total_steps;
+                writer.write(snapshot, if is_last { Need::Must } else { Need::Should });
             } else {
                 trainer.state.give_to_snapshot(training.world, &*group)?;
             }
         }
     }
-    writer.finish()?;
+    writer.finish();
     let step = trainer.state.step;
     let end = if step.0 < plan.schedule.total_steps {
         News::Stopped { step }
@@ -149,13 +151,12 @@ fn as_images(values: &[f32], shape: [i64; 4], kind: Kind) -> Tensor {
 }
 
 fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) -> StepReport {
-    for replaced in &batch.replaced {
-        tracing::warn!(
-            "{} cannot be decoded and was replaced: {}",
-            replaced.path.display(),
-            replaced.reason
-        );
-    }
+    let replaced = batch.replaced.iter().map(|file| ReplacedFile {
+        sample: file.sample,
+        by: file.by,
+        path: file.path.display().to_string(),
+        reason: file.reason.clone(),
+    });
     StepReport {
         step,
         loss: committed.loss,
@@ -163,7 +164,7 @@ fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) 
         gradient_norm: committed.gradient_norm,
         duration,
         data_wait: batch.waited,
-        replaced: u32::try_from(batch.replaced.len()).unwrap_or(u32::MAX),
+        replaced: replaced.collect(),
     }
 }
 

@@ -12,6 +12,7 @@ fn a_generation_forms_with_the_last_device_and_is_journalled_first() {
         story.effects(),
         [
             "to 2: idle 0",
+            "persist data 24",
             "persist generation 1 from 0: a:0=0 a:1=1 b:0=2 b:1=3",
             "cut back to 0",
             "to 1: train 1",
@@ -109,6 +110,7 @@ fn fewer_devices_begin_after_a_moment_of_grace() {
     assert_eq!(
         story.effects(),
         [
+            "persist data 24",
             "persist generation 1 from 0: a:0=0,1 a:1=2 c:0=3",
             "cut back to 0",
             "to 1: train 1",

@@ -14,7 +14,7 @@ fn a_machine_is_welcomed_and_told_to_idle() {
         "Gathering: 0 of 4 devices; waiting for 4 (a is checking its data)"
     );
     story.say(1, FromMachine::Ready(facts()));
-    assert_eq!(story.effects(), ["persist data 24", "to 1: idle 0"]);
+    assert_eq!(story.effects(), ["to 1: idle 0"]);
     assert_eq!(
         story.phase_and_reason(),
         "Gathering: 2 of 4 devices; waiting for 2"
@@ -54,52 +54,6 @@ fn who_may_not_take_part_is_told_why() {
         assert_eq!(story.notices(), ["machine_refused"]);
         assert_eq!(story.core.status().machines.len(), 1);
     }
-}
-
-#[test]
-fn the_first_data_set_binds_the_others() {
-    for (n_samples, fingerprint, expected) in [
-        (25, "f", "has 25 images and the run's has 24"),
-        (24, "g", "fingerprint g, the run's is f"),
-    ] {
-        let mut story = Story::new(4);
-        story.join(1, "a");
-        story.hello(2, "b", 2);
-        let fingerprint = fingerprint.to_owned();
-        story.say(
-            2,
-            FromMachine::Ready(DataFacts {
-                n_samples,
-                fingerprint,
-            }),
-        );
-        let effects = story.effects();
-        assert!(
-            effects[0].contains(expected),
-            "{effects:?} does not say {expected:?}"
-        );
-        assert_eq!(effects[1..], ["close 2"]);
-        assert_eq!(story.core.status().machines.len(), 1);
-    }
-}
-
-#[test]
-fn a_data_set_too_small_for_one_batch_binds_nobody() {
-    let mut story = Story::new(4);
-    story.hello(1, "a", 4);
-    let small = DataFacts {
-        n_samples: 7,
-        fingerprint: "s".into(),
-    };
-    story.say(1, FromMachine::Ready(small));
-    assert!(
-        story.effects()[0].contains("7 images, fewer than one global batch of 8"),
-        "{:?}",
-        story.effects()
-    );
-    story.hello(2, "b", 4);
-    story.say(2, FromMachine::Ready(facts()));
-    assert_eq!(story.core.status().phase, PhaseName::Forming);
 }
 
 #[test]

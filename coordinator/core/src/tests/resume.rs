@@ -97,7 +97,7 @@ fn a_lost_journal_is_replaced_by_the_checkpoints_and_their_data_set_binds() {
     };
     story.say(1, FromMachine::Ready(other));
     assert!(
-        story.effects()[0].contains("has 32 images and the run's has 24"),
+        story.effects()[0].contains("has 32 images and the run's checkpoints were made with 24"),
         "{:?}",
         story.effects()
     );

@@ -261,7 +261,7 @@ impl Running {
             News::Rendezvous { .. } => 0,
             News::Ready { .. } => 1,
             News::Stepped(_) => 2,
-            News::Checkpointed(_) => 3,
+            News::Checkpointed(_) | News::CheckpointFailed { .. } => 3,
             News::Stopped { .. } | News::Finished { .. } => 4,
             News::Failed { .. } => 5,
         };
@@ -349,6 +349,6 @@ fn report(step: u64) -> StepReport {
         gradient_norm: 1.0,
         duration: Duration::from_millis(100),
         data_wait: Duration::from_millis(1),
-        replaced: 0,
+        replaced: vec![],
     }
 }
