@@ -1,11 +1,11 @@
 //! What each program says of itself: `--help` that begins with examples and knows the exit codes, `--version` with the facts
-//! of its build. The trainer is left to its own tests: it needs libtorch.
+//! of its build.
 
 use std::process::Command;
 
 use m2t_tests::harness::{Binaries, Process};
 
-const PROGRAMS: [&str; 3] = ["m2t", "m2t-coordinator", "m2t-worker"];
+const PROGRAMS: [&str; 4] = ["m2t", "m2t-coordinator", "m2t-worker", "m2t-trainer"];
 
 fn said(program: &str, arguments: &[&str]) -> String {
     let path = Binaries::get().path(program);
@@ -67,6 +67,7 @@ fn the_long_version_has_the_facts_of_the_build_and_the_short_one_has_not() {
             fact("profile ").is_some_and(|profile| !profile.is_empty()),
             "{long}"
         );
+        assert_eq!(fact("libtorch ").is_some(), program == "m2t-trainer", "{long}");
         // From an archive there is none.
         let is_commit = |commit: &str| {
             let hash = commit.trim_end_matches(" (modified)");

@@ -1,7 +1,5 @@
 //! Commits of small repositories, and none where there is no repository.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use super::*;
 
 fn in_git(root: &Path, arguments: &[&str]) {
