@@ -7,17 +7,39 @@ use clap::Parser;
 
 use crate::exit;
 
+const EXAMPLES: &str = "\
+Examples:
+  One machine (`m2t train` does both in one command):
+    m2t-coordinator --experiment deploy/config/demo.toml --data photographs/train
+    m2t-worker --coordinator 127.0.0.1:7117 --devices cpu:4
+
+  Four machines, 32 ranks; it begins on 8 devices too, with equal results:
+    m2t-coordinator --experiment 32x_v100_100e --min-devices 8 \\
+        --data /data/imagenet/train --output /shared/runs/resnet50 \\
+        --listen 10.0.0.1:7117 --insecure
+
+The output folder gets metrics.jsonl (a line a step), train_log.txt,
+events.jsonl, recipe.json, checkpoints/ and state/ (the journal). The same
+command continues a run that was stopped or killed. RUST_LOG=debug tells more.";
+
 /// Coordinates a pretraining run: gathers machines, places ranks on devices, tracks steps and checkpoints.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "m2t-coordinator", version, after_help = exit::HELP)]
+#[command(
+    name = "m2t-coordinator",
+    version,
+    long_version = include_str!(concat!(env!("OUT_DIR"), "/version.txt")),
+    after_help = exit::HELP,
+    after_long_help = format!("{EXAMPLES}\n\n{}", exit::HELP)
+)]
 pub struct Args {
-    /// Number of ranks; the recipe's unless given. Batch is global: each rank gets batch / world images.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Number of ranks [default: the recipe's]. The recipe's batch is cut into so many; each rank gets batch / world images.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub world: Option<u32>,
-    /// A published run by name, or an experiment file ending in .toml.
+    /// A published run by name (`m2t recipe` lists them) or by the path of its published experiment file, or a file ending
+    /// in .toml.
     #[arg(long, value_name = "PRESET|FILE.toml")]
     pub experiment: String,
-    /// The data folder on every machine; a worker's own --data wins.
+    /// The data folder on every machine, with a folder a class in it; a worker's own --data wins.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// The output folder, visible to every machine [default: outputs/EXPERIMENT].
@@ -35,7 +57,7 @@ pub struct Args {
     /// Where the journal is kept [default: OUTPUT/state].
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Overrides one key of the recipe, with dots for tables; may be given many times.
+    /// Overrides one key of the recipe, with dots for tables (augment.hue=0.05); may be given many times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod faults;
+mod introductions;
 mod operator;
 mod refusals;
 mod runs;

@@ -55,3 +55,28 @@ fn the_trainers_commands_are_passed_through() {
         assert_eq!(passed.output(), passed_on);
     }
 }
+
+#[test]
+fn recipes_are_printed_compared_and_refused_by_exit_code() {
+    let program = Binaries::get().path("m2t");
+    let [one, other] = ["8x_v100_100e", "32x_v100_100e"];
+    for (arguments, code, words) in [
+        (&["recipe"][..], 0, "128x_2080ti_300e"),
+        (&["recipe", one, "--world", "4"], 0, "# --world 4"),
+        (&["recipe", "diff", one, one], 0, "equal digests"),
+        (&["recipe", "diff", one, other], 1, "optimizer"),
+        (&["recipe", "diff", one, "33x_v100_100e"], 2, "did you mean"),
+        (
+            &["recipe", one, "--set", "lr=1"],
+            2,
+            "m2t: --set lr=1: there is no key `lr`; did you mean `lr256`?",
+        ),
+        (&["recipe", "/nowhere/own.toml"], 2, "/nowhere/own.toml"),
+        (&["recipe", "--world", "4"], 2, "Usage"),
+    ] {
+        let mut recipe = m2t(&program, arguments);
+        recipe.expect_exit(code);
+        let said = recipe.output();
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+}

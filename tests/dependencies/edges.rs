@@ -8,17 +8,29 @@ use crate::root;
 
 /// Each crate of the workspace and those of the workspace it may depend on (tests of a crate included).
 const WITHIN: &[(&str, &[&str])] = &[
+    ("m2t-build-facts", &[]),
     ("m2t-common", &[]),
     ("m2t-proto", &["m2t-common"]),
     ("m2t-coordinator-core", &["m2t-common"]),
     (
         "m2t-coordinator",
-        &["m2t-common", "m2t-coordinator-core", "m2t-proto"],
+        &[
+            "m2t-build-facts",
+            "m2t-common",
+            "m2t-coordinator-core",
+            "m2t-proto",
+        ],
     ),
     ("m2t-data", &["m2t-common"]),
     ("m2t-torch", &[]),
-    ("m2t-trainer", &["m2t-common", "m2t-data", "m2t-torch"]),
-    ("m2t-worker", &["m2t-common", "m2t-data", "m2t-proto"]),
+    (
+        "m2t-trainer",
+        &["m2t-build-facts", "m2t-common", "m2t-data", "m2t-torch"],
+    ),
+    (
+        "m2t-worker",
+        &["m2t-build-facts", "m2t-common", "m2t-data", "m2t-proto"],
+    ),
     ("m2t-tests", &["m2t-common"]),
     ("xtask", &["m2t-common"]),
 ];

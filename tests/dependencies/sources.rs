@@ -117,12 +117,12 @@ fn unsafe_stands_only_in_the_wrapper_of_libtorch() {
 fn every_crate_takes_the_lints_of_the_workspace() {
     let mut manifests = Vec::new();
     for folder in SOURCES {
-        for entry in ["", "core", "data", "torch", "trainer", "xtask"] {
+        for entry in ["", "build-facts", "core", "data", "torch", "trainer", "xtask"] {
             manifests.push(root().join(folder).join(entry).join("Cargo.toml"));
         }
     }
     let manifests: Vec<PathBuf> = manifests.into_iter().filter(|path| path.is_file()).collect();
-    assert_eq!(manifests.len(), 10);
+    assert_eq!(manifests.len(), 11);
     for path in manifests
         .iter()
         .filter(|path| !path.starts_with(root().join(UNSAFE)))

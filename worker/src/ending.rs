@@ -3,8 +3,12 @@
 use m2t_common::machine_link::Outcome;
 
 /// The exit codes, for `--help`.
-pub const EXIT_CODES: &str = "Exit codes: 0 the run finished; 2 refused input (a bad option, another version, a name that is taken); \
-     3 the run is lost and cannot go on; 4 stopped by hand (SIGTERM, SIGINT, or the run was stopped).";
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  the run finished
+  2  refused: a bad option, another version, other data, a name that is taken
+  3  the run is lost and cannot go on; the coordinator's log says why
+  4  stopped by hand (SIGTERM, SIGINT, or the run was stopped)";
 
 /// Why the daemon ends.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,6 @@ fn main() {
         .include("cpp")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["cpp/autograd.cpp", "cpp/gloo.cpp"])
+        .files(["cpp/autograd.cpp", "cpp/facts.cpp", "cpp/gloo.cpp"])
         .compile("m2t_torch_shim");
 }

@@ -1,5 +1,5 @@
 //! Tells the binaries where libtorch lies: beside the workspace, so that a moved checkout still starts, and where it
-//! was found at build time.
+//! was found at build time. And writes what `m2t-trainer --version` says.
 
 fn main() {
     let lib = std::env::var("DEP_M2T_TORCH_LIBTORCH_LIB").expect("m2t-torch says where libtorch lies");
@@ -10,4 +10,5 @@ fn main() {
     ] {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{rpath}");
     }
+    m2t_build_facts::write(&["worker/trainer", "worker/torch", "worker/data", "common"]);
 }

@@ -14,9 +14,24 @@ use m2t_worker::supervisor::Identity;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tracing_subscriber::EnvFilter;
 
+const EXAMPLES: &str = "\
+Examples:
+  m2t-worker --coordinator 10.0.0.1:7117 --devices cpu:8
+  m2t-worker --coordinator 127.0.0.1:7117 --name second --data /scratch/train
+
+It waits for the coordinator, reconnects when the connection breaks, and ends
+with the run. SIGTERM or Ctrl-C takes this machine out of the run at a step
+that is checkpointed; the others go on. RUST_LOG=debug tells more.";
+
 /// The daemon of a machine: joins a run and supervises one trainer a device.
 #[derive(Parser)]
-#[command(name = "m2t-worker", version, after_help = EXIT_CODES)]
+#[command(
+    name = "m2t-worker",
+    version,
+    long_version = include_str!(concat!(env!("OUT_DIR"), "/version.txt")),
+    after_help = EXIT_CODES,
+    after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}")
+)]
 struct Options {
     /// Where the coordinator listens.
     #[arg(long, value_name = "HOST:PORT")]
@@ -25,7 +40,7 @@ struct Options {
     #[arg(long, default_value = "cpu:1", value_name = "cpu:N|LIST")]
     devices: Devices,
     /// The machine's name in the run [default: its host name].
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     name: Option<MachineName>,
     /// The data folder on this machine, where it differs from the coordinator's --data.
     #[arg(long, value_name = "DIR")]

@@ -9,14 +9,16 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::daemon::CoordinatorAddress;
-use m2t_worker::operator::{Refused, recipe, run_trainer, status, train};
+use m2t_worker::operator::{Refused, help, recipe, run_trainer, status, train};
 
-/// Watches a run and works with its data and checkpoints.
+/// Trains encoders without labels (Momentum² Teacher), watches runs, works with their recipes, data and checkpoints.
 #[derive(Parser)]
 #[command(
     name = "m2t",
     version,
-    after_help = "Exit codes: 0 done; 1 it failed; 2 refused input; else the trainer's."
+    long_version = include_str!(concat!(env!("OUT_DIR"), "/version.txt")),
+    after_help = help::EXIT_CODES,
+    after_long_help = help::M2T
 )]
 struct Options {
     #[command(subcommand)]
@@ -47,6 +49,7 @@ enum Command {
 }
 
 #[derive(Args)]
+#[command(after_long_help = help::STATUS)]
 struct StatusOptions {
     /// Where the coordinator listens.
     #[arg(long, default_value = "127.0.0.1:7117", value_name = "HOST:PORT")]
@@ -66,6 +69,7 @@ enum DataCommand {
 }
 
 #[derive(Args)]
+#[command(after_help = help::SYNTH)]
 struct SynthOptions {
     /// A new or empty folder.
     dir: PathBuf,
@@ -88,9 +92,10 @@ struct SynthOptions {
 
 #[derive(Subcommand)]
 enum CheckpointCommand {
-    /// Print the digest of the state in a checkpoint's folder.
+    /// Print the digest of the state in a checkpoint.
+    #[command(after_long_help = help::DIGEST)]
     Digest {
-        /// The checkpoint's folder.
+        /// A checkpoint's folder, or a run's output folder for its newest.
         path: OsString,
     },
 }

@@ -10,6 +10,8 @@ use clap::{Args, Subcommand};
 use m2t_common::recipe::{Entry, RecipeError, Resolved, load, presets};
 use serde_json::json;
 
+use super::Refused;
+
 /// What to print, as it is typed.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true, after_long_help = EXAMPLES)]
@@ -65,7 +67,7 @@ differ); 1 they compute different things; 2 one of them was refused.";
 /// Does what the options say; what is printed goes to `out`.
 ///
 /// # Errors
-/// Where `out` cannot be written. A refused recipe is no error: it is said on standard error, with exit code 2.
+/// [`Refused`] where a recipe is refused; and where `out` cannot be written.
 pub fn run(options: &Options, out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let shown = match (&options.command, &options.name) {
         (Some(Command::Diff { one, other }), _) => return diff([one, other], out),
@@ -82,7 +84,7 @@ pub fn run(options: &Options, out: &mut impl Write) -> anyhow::Result<ExitCode> 
     match shown {
         Ok(resolved) if options.json => writeln!(out, "{}", as_json(&resolved))?,
         Ok(resolved) => write!(out, "{}", as_toml(&resolved))?,
-        Err(error) => return Ok(refuse(&error)),
+        Err(error) => return Err(refused(&error)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -91,9 +93,8 @@ fn read(path: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-fn refuse(error: &RecipeError) -> ExitCode {
-    eprintln!("m2t: {error}");
-    ExitCode::from(2)
+fn refused(error: &RecipeError) -> anyhow::Error {
+    Refused::new(error.to_string()).into()
 }
 
 /// As an experiment file; the comments are aligned.
@@ -208,7 +209,7 @@ fn rounded(number: f64) -> String {
 fn diff(names: [&String; 2], out: &mut impl Write) -> anyhow::Result<ExitCode> {
     let [one, other] = match names.map(|name| load(name, &[], None, read)) {
         [Ok(one), Ok(other)] => [one, other],
-        [Err(error), _] | [_, Err(error)] => return Ok(refuse(&error)),
+        [Err(error), _] | [_, Err(error)] => return Err(refused(&error)),
     };
     let is_same = one.recipe.digest() == other.recipe.digest();
     write!(out, "{}", differences(names, &one, &other))?;

@@ -1,9 +1,11 @@
 //! The only C++ and the only `unsafe` around libtorch and its collectives. What stands here is what tch lacks: gradients
-//! that are views of one buffer, a hook when one is complete ([`autograd`]), and groups of devices ([`collective`]).
+//! that are views of one buffer, a hook when one is complete ([`autograd`]), groups of devices ([`collective`]),
+//! and which libtorch this is ([`facts`]).
 //! It knows nothing of models, steps or ranks.
 
 pub mod autograd;
 pub mod collective;
+pub mod facts;
 mod shim;
 
 use tch::Tensor;

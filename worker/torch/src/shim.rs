@@ -68,6 +68,8 @@ unsafe extern "C" {
     pub(crate) fn m2t_work_wait(work: *mut RawWork) -> *mut c_char;
     pub(crate) fn m2t_work_free(work: *mut RawWork);
 
+    pub(crate) fn m2t_libtorch(release: *mut *mut c_char, instruction_set: *mut *mut c_char) -> *mut c_char;
+
     fn free(pointer: *mut c_void);
 }
 
@@ -76,15 +78,23 @@ pub(crate) fn checked(message: *mut c_char) -> Result<(), TorchError> {
     if message.is_null() {
         return Ok(());
     }
-    // SAFETY: a non-null return of every entry is a NUL-terminated string from strdup(3) that is now ours; it is read
-    // once and freed once.
-    let text = unsafe {
-        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
-        free(message.cast());
-        text
-    };
+    // SAFETY: a non-null return of every entry is a NUL-terminated string from strdup(3) that is now ours.
+    let text = unsafe { taken(message) };
     // libtorch appends a C++ backtrace in further lines; the first line is the message.
     Err(TorchError(text.lines().next().unwrap_or("no message").to_owned()))
+}
+
+/// A string of the shim's, freed.
+///
+/// # Safety
+/// `text` comes from strdup(3), belongs to the caller and is not used again.
+pub(crate) unsafe fn taken(text: *mut c_char) -> String {
+    // SAFETY: the caller promises a NUL-terminated string from malloc(3) that is read here once and freed once.
+    unsafe {
+        let copy = CStr::from_ptr(text).to_string_lossy().into_owned();
+        free(text.cast());
+        copy
+    }
 }
 
 /// Text for C. An interior NUL ends it: no address or path of ours has one.

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -15,12 +15,36 @@ use m2t_trainer::knn::{Features, Question, classify};
 use m2t_trainer::link::{ByHand, Daemon, Link};
 use m2t_trainer::{checkpoint, train};
 
+const EXAMPLES: &str = "\
+m2t-worker starts one of these a device; by hand there is little need to.
+Examples:
+  m2t-trainer digest outputs/demo
+  m2t-trainer knn --features teacher --checkpoint outputs/demo \\
+      --train photographs/train --val photographs/val";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done (finished, drained, or answered); 1 it cannot go on, with
+the reason in one sentence; 2 wrong arguments.";
+
 /// Trains one device's ranks, and does the tensor work of m2t.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, long_version = version(), after_help = EXIT_CODES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+/// What --version says: of the build, and of the libtorch that runs. The instruction set decides bits.
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let build = include_str!(concat!(env!("OUT_DIR"), "/version.txt"));
+        let libtorch = m2t_torch::facts::libtorch();
+        format!(
+            "{build}\nlibtorch  {} ({})",
+            libtorch.release, libtorch.instruction_set
+        )
+    });
+    &TEXT
 }
 
 #[derive(Subcommand)]
@@ -46,16 +70,16 @@ enum Command {
         /// A checkpoint's folder, or a run's output folder for its newest. Its recipe says how images are looked at.
         #[arg(long)]
         checkpoint: PathBuf,
-        /// The ImageFolder to take neighbours from.
+        /// The folder to take neighbours from, with a folder a class in it.
         #[arg(long)]
         train: PathBuf,
-        /// The ImageFolder to classify.
+        /// The folder to classify, with the same classes.
         #[arg(long)]
         val: PathBuf,
         /// How many neighbours vote.
         #[arg(long, default_value_t = 20)]
         k: u32,
-        /// Threads.
+        /// Threads of the tensor library.
         #[arg(long, default_value_t = 1)]
         threads: u32,
     },

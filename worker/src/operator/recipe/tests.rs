@@ -192,6 +192,16 @@ fn a_difference_is_named_and_told_from_one_of_operation() {
     let (code, text) = printed(&["diff", same, "8x_v100_100e"]);
     assert_eq!(code, ExitCode::SUCCESS);
     assert!(!text.contains("key "), "{text}");
-    assert_eq!(printed(&["diff", same, "8x_v100_101e"]).0, ExitCode::from(2));
-    assert_eq!(printed(&[&changed, "--set", "btach=3"]).0, ExitCode::from(2));
+    for wrong in [
+        vec!["diff", same, "8x_v100_101e"],
+        vec!["diff", "8x_v100_101e", same],
+        vec!["8x_v100_100e", "--set", "btach=3"],
+    ] {
+        let options = Program::parse_from(std::iter::once("recipe").chain(wrong)).options;
+        let error = run(&options, &mut Vec::new()).unwrap_err();
+        assert!(
+            error.is::<Refused>() && error.to_string().contains("did you mean"),
+            "{error}"
+        );
+    }
 }

@@ -1,0 +1,57 @@
+//! What the `--help` of `m2t` and its commands says besides the options: examples to begin with, units, exit codes.
+
+/// Of `m2t` in short.
+pub const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 it failed; 2 what was typed was refused; else those of
+the program that a command runs (`m2t train --help`, `m2t recipe diff --help`).";
+
+/// Of `m2t`.
+pub const M2T: &str = "\
+Examples, from nothing to a tested encoder on this machine:
+  m2t data synth photographs
+  m2t train -d cpu:2 -f deploy/config/demo.toml --data photographs/train
+  m2t status --watch                  in another terminal
+  m2t knn --features teacher --checkpoint outputs/demo \\
+      --train photographs/train --val photographs/val
+
+  m2t recipe                          the published runs
+  m2t recipe 32x_v100_100e            all keys of one
+
+`m2t COMMAND --help` has the examples of each command. On several machines,
+m2t-coordinator leads and an m2t-worker on each machine joins it.
+
+Exit codes: 0 done; 1 it failed; 2 what was typed was refused; else those of
+the program that a command runs (`m2t train --help`, `m2t recipe diff --help`).";
+
+/// Of `m2t status`.
+pub const STATUS: &str = "\
+Examples:
+  m2t status                                    where the run on this machine stands
+  m2t status --coordinator 10.0.0.1:7117 --watch
+  m2t status --json                             for programs
+
+A run that waits says for what: \"6 of 8 devices; waiting for 2\".
+
+Exit codes: 0 shown; 1 no coordinator answers, or it went away while watched.";
+
+/// Of `m2t data synth`.
+pub const SYNTH: &str = "\
+Unless told otherwise: seed 0, 10 classes, of each 400 pictures to train on and
+200 held out, of 48 x 48 pixels. Equal options make equal files.
+
+Example:
+  m2t data synth photographs --classes 4 --pixels 64
+
+Exit codes: 0 written; 1 it failed; 2 an option is out of bounds, or the folder
+is not empty.";
+
+/// Of `m2t checkpoint digest`.
+pub const DIGEST: &str = "\
+The files are verified first. Equal digests, equal states to the bit, in
+whatever placement they were trained.
+
+Examples:
+  m2t checkpoint digest outputs/demo                             the newest
+  m2t checkpoint digest outputs/demo/checkpoints/step-000000400
+
+Exit codes: 0 printed; 1 there is no checkpoint that verifies.";
