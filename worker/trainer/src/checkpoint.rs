@@ -25,9 +25,9 @@ pub use writer::Writer;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum CheckpointError {
-    #[error("cannot write the checkpoint {}: {source}", path.display())]
+    #[error("cannot write the checkpoint {}", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("cannot read the checkpoint {}: {source}", path.display())]
+    #[error("cannot read the checkpoint {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} is no checkpoint: {problem}", path.display())]
     Damaged { path: PathBuf, problem: String },
