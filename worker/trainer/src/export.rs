@@ -7,15 +7,14 @@
 //! Why the same names for both libraries: the trainer's tensors bear torchvision's names, and timm's ResNets of these
 //! depths bear them too. `--names` says whose class the file is for, in its metadata and in what is said of misfits.
 
+mod about;
 mod place;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use m2t_common::manifest::{MANIFEST_FILE, Manifest};
-use m2t_common::recipe::{Model, Recipe, Stem, TeacherStatistics};
+use m2t_common::manifest::MANIFEST_FILE;
+use m2t_common::recipe::{Recipe, TeacherStatistics};
 use m2t_common::{Rank, Step};
-use m2t_data::augment::{MEAN, STD};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -23,6 +22,7 @@ use crate::checkpoint::{self, CheckpointError};
 use crate::model::Network;
 use crate::state::Snapshot;
 use crate::state::snapshot::NamedBytes;
+use about::{arch, metadata, misfit};
 pub use place::PlaceError;
 
 /// What `--help` says below the options.
@@ -97,21 +97,23 @@ pub struct Exported {
 pub enum ExportError {
     #[error("{} holds no checkpoint; give a run's output folder, or the folder of one of its checkpoints", run.display())]
     NoCheckpoint { run: PathBuf },
-    #[error(transparent)]
+    #[error("nothing is exported; another checkpoint's folder can be given")]
     Checkpoint(#[from] CheckpointError),
-    #[error(
-        "the checkpoint {} has no tensor {name} of shape {shape:?}, which its recipe asks for; export it with the \
-         version of m2t that wrote it",
-        checkpoint.display()
-    )]
-    Lacks {
-        checkpoint: PathBuf,
-        name: String,
-        shape: Vec<usize>,
-    },
+    #[error("the checkpoint {} is of another version of m2t; export it with that", checkpoint.display())]
+    Foreign { checkpoint: PathBuf, source: Lack },
     #[error(transparent)]
     Place(#[from] PlaceError),
 }
+
+/// A tensor that the recipe asks for and the checkpoint has not.
+#[derive(Debug, thiserror::Error)]
+#[error("it has no tensor {name} of shape {shape:?}")]
+pub struct Lack {
+    name: String,
+    shape: Vec<usize>,
+}
+
+type Named = (String, NamedBytes);
 
 impl Side {
     fn name(self) -> &'static str {
@@ -142,12 +144,9 @@ pub fn export(export: &Export<'_>) -> Result<Exported, ExportError> {
         return Err(ExportError::NoCheckpoint { run: folder });
     }
     let (manifest, mut snapshot) = checkpoint::read(&folder)?;
-    let tensors = encoder(&manifest.recipe, &mut snapshot, export.side).map_err(|(name, shape)| {
-        ExportError::Lacks {
-            checkpoint: folder,
-            name,
-            shape,
-        }
+    let tensors = encoder(&manifest.recipe, &mut snapshot, export.side).map_err(|source| {
+        let checkpoint = folder;
+        ExportError::Foreign { checkpoint, source }
     })?;
     let views = tensors.iter().map(|(name, tensor)| {
         let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
@@ -170,12 +169,8 @@ pub fn export(export: &Export<'_>) -> Result<Exported, ExportError> {
     })
 }
 
-/// The encoder's tensors as float32, taken out of the snapshot; or the name and shape of the first that is not there.
-fn encoder(
-    recipe: &Recipe,
-    snapshot: &mut Snapshot,
-    side: Side,
-) -> Result<Vec<(String, NamedBytes)>, (String, Vec<usize>)> {
+/// The encoder's tensors as float32, taken out of the snapshot.
+fn encoder(recipe: &Recipe, snapshot: &mut Snapshot, side: Side) -> Result<Vec<Named>, Lack> {
     let network = Network::new(&recipe.model);
     let extent = network.encoder_extent;
     let side = side.name();
@@ -188,7 +183,10 @@ fn encoder(
         let shape: Vec<usize> = shape.iter().map(|&side| side.unsigned_abs() as usize).collect();
         match snapshot.tensors.remove(&format!("{prefix}.{name}")) {
             Some(tensor) if tensor.shape == shape => Ok((name, single(tensor))),
-            _ => Err((format!("{prefix}.{name}"), shape)),
+            _ => Err(Lack {
+                name: format!("{prefix}.{name}"),
+                shape,
+            }),
         }
     };
     let mut tensors = Vec::new();
@@ -230,57 +228,6 @@ fn count(step: Step) -> NamedBytes {
         dtype: Dtype::I64,
         shape: Vec::new(),
         bytes: step.0.to_le_bytes().to_vec(),
-    }
-}
-
-/// What the file says of itself; numbers and lists are JSON.
-fn metadata(manifest: &Manifest, export: &Export<'_>) -> HashMap<String, String> {
-    let recipe = &manifest.recipe;
-    let stem = match recipe.model.stem {
-        Stem::Imagenet => "imagenet",
-        Stem::Small => "small",
-    };
-    [
-        // What transformers and others look for before they take a file.
-        ("format", "pt".to_owned()),
-        ("m2t_version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("arch", arch(&recipe.model)),
-        ("channels", recipe.model.channels.to_string()),
-        ("stem", stem.to_owned()),
-        ("side", export.side.name().to_owned()),
-        ("names", export.names.name().to_owned()),
-        ("step", manifest.step.to_string()),
-        ("recipe", recipe.name.clone()),
-        ("recipe_digest", manifest.recipe_digest.to_string()),
-        ("state_digest", manifest.state_digest.clone()),
-        ("pixels", recipe.training.pixels.to_string()),
-        ("mean", format!("{MEAN:?}")),
-        ("std", format!("{STD:?}")),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
-}
-
-/// torchvision's name of the network.
-fn arch(model: &Model) -> String {
-    format!("{:?}", model.arch).to_lowercase()
-}
-
-fn misfit(model: &Model, names: Names) -> Option<String> {
-    const PUBLISHED_CHANNELS: u32 = 64;
-    let (arch, library) = (arch(model), names.name());
-    if model.channels != PUBLISHED_CHANNELS {
-        return Some(format!(
-            "{library}'s {arch} cannot take this file: the recipe has channels = {}, and that class has {PUBLISHED_CHANNELS}",
-            model.channels
-        ));
-    }
-    match model.stem {
-        Stem::Imagenet => None,
-        Stem::Small => Some(format!(
-            "{library}'s {arch} cannot take this file as it is: the recipe has stem = \"small\", and `m2t export --help` shows \
-             how to give that class the same first layer"
-        )),
     }
 }
 

@@ -1,12 +1,12 @@
 //! What an export holds and says of itself, and where it is refused. That torchvision and timm take it, with equal features, is
 //! tests/export.rs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::symlink;
 
 use m2t_common::recipe::written::Source;
-use m2t_common::recipe::{Dtype as RecipeDtype, resolve};
+use m2t_common::recipe::{Dtype as RecipeDtype, Stem, resolve};
 use m2t_torch::collective::Solo;
 use safetensors::SafeTensors;
 use tempfile::TempDir;
@@ -198,9 +198,9 @@ fn what_is_no_sound_checkpoint_is_refused_and_the_older_file_stays() {
     }
     let state = output.path().join("checkpoints/step-000000007/state.safetensors");
     fs::write(&state, "damaged").unwrap();
-    let refused = export(&order(output.path(), &file, Side::Teacher)).unwrap_err();
+    let refused = anyhow::Error::from(export(&order(output.path(), &file, Side::Teacher)).unwrap_err());
     assert!(
-        refused.to_string().contains("step-000000007 is no checkpoint"),
+        format!("{refused:#}").contains("step-000000007 is no checkpoint"),
         "{refused}"
     );
     assert_eq!(fs::read_to_string(&file).unwrap(), "old");
