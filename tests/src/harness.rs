@@ -6,12 +6,14 @@
 mod binaries;
 mod cluster;
 mod process;
+mod python;
 
 use std::time::Duration;
 
 pub use binaries::Binaries;
 pub use cluster::{Cluster, ClusterSettings, pretend_data};
 pub use process::{Process, wait_until_gone};
+pub use python::python;
 
 /// How long anything is waited for. Far beyond what a loaded machine needs; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
