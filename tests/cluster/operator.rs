@@ -49,6 +49,7 @@ fn the_trainers_commands_are_passed_through() {
     for (arguments, passed_on) in [
         (&["checkpoint", "digest", "/a b"][..], "digest /a b"),
         (&["knn", "--train", "t", "--help"], "knn --train t --help"),
+        (&["export", "run", "--to", "x"], "export run --to x"),
     ] {
         let mut passed = m2t(&program, arguments);
         passed.expect_exit(7);

@@ -6,6 +6,7 @@
 mod binaries;
 mod cluster;
 mod process;
+mod python;
 mod shared;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use binaries::Binaries;
 pub use cluster::{Cluster, ClusterSettings, pretend_data};
 pub use process::{Process, wait_until_gone};
+pub use python::python;
 pub use shared::{photographs, shared};
 
 /// How long anything is waited for. Far beyond what a loaded machine needs; a test that waits so long has failed.

@@ -7,6 +7,7 @@
     reason = "tests; clippy knows only the functions marked as such"
 )]
 
+mod reflection;
 mod support;
 
 use std::fs;

@@ -59,6 +59,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     });
     // Without libtorch and a compiler nothing below could say anything of the code.
     if gate.has_passed() {
+        gate.part("python clients", |gate| Ok(python_clients(gate.workspace)));
         gate.check_code();
         gate.part("dependencies", |gate| {
             dependencies::check(gate.workspace, arguments.advisories)
@@ -151,6 +152,15 @@ impl Gate<'_> {
         let verdict = if self.has_passed() { "passed" } else { "FAILED" };
         println!("\ngate: {verdict} in {}", show::duration(took));
         println!("{}", self.counts.closing_line());
+    }
+}
+
+/// Without them the tests that need them are skipped, each with a line that says so; in CI they must run.
+fn python_clients(workspace: &Workspace) -> Outcome {
+    match set_up::python_clients(workspace) {
+        Ok(()) => Outcome::Passed,
+        Err(error) if std::env::var("CI").as_deref() == Ok("true") => Outcome::Failed(format!("{error:#}")),
+        Err(error) => Outcome::Skipped(format!("{error:#}")),
     }
 }
 

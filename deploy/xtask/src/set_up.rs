@@ -5,6 +5,8 @@
 
 mod libtorch;
 mod pip;
+mod place;
+mod python;
 
 use std::process::{Command, Stdio};
 
@@ -16,6 +18,11 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     require_compiler()?;
     libtorch::provide(&workspace.root)
+}
+
+/// Provides the Python that plays the clients in the tests; nothing else needs it.
+pub(crate) fn python_clients(workspace: &Workspace) -> Result<()> {
+    python::provide(&workspace.root)
 }
 
 /// m2t-torch compiles a small C++ shim; without this check cargo would say so only after minutes.

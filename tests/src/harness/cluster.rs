@@ -120,6 +120,11 @@ impl Cluster {
         self.daemons.get_mut(name).expect("the test started this daemon")
     }
 
+    /// Where the coordinator listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address.expect("the test started a coordinator")
+    }
+
     /// Starts the coordinator: first on a port of the system's choice, later on the same again.
     pub fn start_coordinator(&mut self) {
         let listen = self
@@ -170,7 +175,7 @@ impl Cluster {
 
     /// A daemon that the cluster does not keep; a name or trainer in `more` wins.
     pub fn daemon_process(&self, name: &str, devices: &str, more: &[&str]) -> Process {
-        let address = self.address.expect("the test started a coordinator").to_string();
+        let address = self.address().to_string();
         let mut command = Command::new(Binaries::get().path("m2t-worker"));
         command
             .args(["--coordinator", &address, "--devices", devices])
@@ -190,7 +195,7 @@ impl Cluster {
 
     /// The operator tool, pointed at this coordinator.
     pub fn m2t(&self, arguments: &[&str]) -> Process {
-        let address = self.address.expect("the test started a coordinator").to_string();
+        let address = self.address().to_string();
         let mut command = Command::new(Binaries::get().path("m2t"));
         command.args(arguments).args(["--coordinator", &address]);
         Process::start("m2t", &mut command)

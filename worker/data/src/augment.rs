@@ -19,7 +19,7 @@ use m2t_common::recipe::Augment;
 use m2t_common::shard::Sample;
 
 use crate::decode::Image;
-pub use canvas::Canvas;
+pub use canvas::{Canvas, MEAN, STD};
 pub use crop::CropBox;
 
 /// What a view's randomness depends on, and nothing else.

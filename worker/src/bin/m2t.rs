@@ -46,6 +46,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Write a checkpoint's encoder as a file that torchvision and timm load (m2t-trainer export).
+    #[command(disable_help_flag = true)]
+    Export {
+        /// Passed on to `m2t-trainer export`; `--help` shows them, and how to load the file.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 #[derive(Args)]
@@ -125,11 +132,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Recipe(options) => recipe::run(&options, &mut std::io::stdout()),
         Command::Data(DataCommand::Synth(options)) => make_data(options),
         Command::Checkpoint(CheckpointCommand::Digest { path }) => run_trainer(&["digest".into(), path]),
-        Command::Knn { arguments } => {
-            let all: Vec<OsString> = std::iter::once("knn".into()).chain(arguments).collect();
-            run_trainer(&all)
-        }
+        Command::Knn { arguments } => pass_on("knn", arguments),
+        Command::Export { arguments } => pass_on("export", arguments),
     }
+}
+
+fn pass_on(command: &str, arguments: Vec<OsString>) -> anyhow::Result<ExitCode> {
+    let all: Vec<OsString> = std::iter::once(command.into()).chain(arguments).collect();
+    run_trainer(&all)
 }
 
 fn make_data(options: SynthOptions) -> anyhow::Result<ExitCode> {

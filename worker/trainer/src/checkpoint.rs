@@ -25,9 +25,9 @@ pub use writer::{Need, Writer};
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum CheckpointError {
-    #[error("cannot write {}: {source}; {}", path.display(), way_out(source))]
-    Write { path: PathBuf, source: io::Error },
-    #[error("cannot read the checkpoint {}: {source}", path.display())]
+    #[error("cannot write {}: {cause}; {}", path.display(), way_out(cause))]
+    Write { path: PathBuf, cause: io::Error },
+    #[error("cannot read the checkpoint {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} is no checkpoint: {problem}", path.display())]
     Damaged { path: PathBuf, problem: String },
@@ -64,12 +64,12 @@ pub fn write(
     let state_digest = snapshot.digest();
     write_folder(&beside, snapshot, belonging, &state_digest)
         .and_then(|()| put_in_place(&beside, &target, folder))
-        .map_err(|source| {
+        .map_err(|cause| {
             // Half a checkpoint would keep the disk full that made it half.
             let _ = fs::remove_dir_all(&beside);
             CheckpointError::Write {
                 path: target.clone(),
-                source,
+                cause,
             }
         })?;
     Ok(CheckpointReport {

@@ -5,6 +5,7 @@
 //! gives equal bits in every placement, [`state`] for what a step changes, [`train`] for the loop around it.
 
 pub mod checkpoint;
+pub mod export;
 pub mod group;
 pub mod knn;
 pub mod link;

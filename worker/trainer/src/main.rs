@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use m2t_common::report::News;
 use m2t_common::trainer_link::Start;
+use m2t_trainer::export::{self, Export, Names, Side};
 use m2t_trainer::knn::{Features, Question, classify};
 use m2t_trainer::link::{ByHand, Daemon, Link};
 use m2t_trainer::{checkpoint, train};
@@ -83,6 +84,21 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         threads: u32,
     },
+    /// Write a checkpoint's encoder as a safetensors file that torchvision and timm load, in float32.
+    #[command(after_long_help = export::LOADING)]
+    Export {
+        /// A run's output folder, for its newest checkpoint, or a checkpoint's folder.
+        run: PathBuf,
+        /// The file to write; an older one is replaced.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// Which network's encoder.
+        #[arg(long, default_value = "teacher")]
+        side: Side,
+        /// Whose class is to load it.
+        #[arg(long, default_value = "torchvision")]
+        names: Names,
+    },
 }
 
 fn main() -> ExitCode {
@@ -137,6 +153,15 @@ fn run(command: Command) -> anyhow::Result<()> {
                 threads,
             };
             println!("{}", serde_json::to_string(&classify(&question)?)?);
+            Ok(())
+        }
+        Command::Export { run, to, side, names } => {
+            let (run, to) = (&run, &to);
+            let exported = export::export(&Export { run, to, side, names })?;
+            println!("{}", exported.summary);
+            if let Some(misfit) = exported.misfit {
+                eprintln!("m2t-trainer: {misfit}");
+            }
             Ok(())
         }
     }

@@ -1,4 +1,4 @@
-//! pip as the client that fetches libtorch: which one, how it is called, and what its failures mean.
+//! pip as the client that fetches packages: which one, how it is called, and what its failures mean.
 
 use std::fs;
 use std::path::Path;
@@ -8,14 +8,35 @@ use anyhow::{Context, Result, bail};
 
 use super::answers;
 
-/// tch 0.24 speaks to this release; the CUDA libraries are those that libtorch's loader wants to see even on a CPU.
-pub(super) const PACKAGES: [&str; 3] = [
-    "torch==2.11.0",
-    "nvidia-cuda-runtime==13.0.96",
-    "nvidia-cuda-cupti==13.0.85",
-];
-/// One fixed build, so that whatever Python runs pip does not matter.
-const BUILD: [&str; 5] = ["--no-deps", "--python-version", "3.11", "--only-binary", ":all:"];
+/// Packages that are installed together.
+pub(super) struct Packages<'a> {
+    /// What they are, for messages.
+    pub(super) what: &'static str,
+    /// Each with its version.
+    pub(super) list: &'a [&'a str],
+    /// For which Python.
+    pub(super) build: Build,
+    /// What to do instead.
+    pub(super) own: &'static str,
+}
+
+/// For which Python packages are taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Build {
+    /// One fixed build and nothing that it requires, so that whatever Python runs pip does not matter.
+    OneForAll,
+    /// That of the Python that runs pip, with all that it requires.
+    OfThisPython,
+}
+
+impl Packages<'_> {
+    /// What stands in the stamp of a folder that has them.
+    pub(super) fn stamp(&self) -> String {
+        self.list.iter().map(|package| format!("{package}\n")).collect()
+    }
+}
+
+const ONE_BUILD: [&str; 3] = ["--no-deps", "--python-version", "3.11"];
 /// The packages are built for different ages of the C library, and older pips (23 for one) do not know that the newest
 /// includes the others.
 const PLATFORMS: [&str; 5] = [
@@ -25,12 +46,8 @@ const PLATFORMS: [&str; 5] = [
     "manylinux_2_17_x86_64",
     "manylinux2014_x86_64",
 ];
-/// What to do instead.
-pub(super) const OWN: &str =
-    "or use a libtorch 2.11 of your own with LIBTORCH=/path or LIBTORCH_USE_PYTORCH=1";
-
-/// Any pip will do, since the build is named and not that of the Python that runs it.
-pub(super) fn find() -> Result<Command> {
+/// A pip, whatever Python runs it.
+pub(super) fn find(packages: &Packages<'_>) -> Result<Command> {
     const KNOWN: [&[&str]; 4] = [
         &["python3", "-m", "pip"],
         &["python", "-m", "pip"],
@@ -48,16 +65,20 @@ pub(super) fn find() -> Result<Command> {
     {
         return Ok(as_command(found));
     }
-    let missing = if answers(Command::new("python3").arg("--version")) {
-        "python3 has no pip, which fetches libtorch: install it (Debian, Ubuntu: `apt install python3-pip`)"
+    let found = if answers(Command::new("python3").arg("--version")) {
+        "python3 has no pip"
     } else {
-        "python3 and its pip, which fetches libtorch, were not found: install them (Debian, Ubuntu: `apt install python3-pip`)"
+        "python3 and its pip were not found"
     };
-    bail!("{missing}, {OWN}")
+    bail!(
+        "{found}, which fetches {}: install it (Debian, Ubuntu: `apt install python3-pip`), {}",
+        packages.what,
+        packages.own
+    )
 }
 
 /// Installs into `target`. pip's scratch folder lies in it, so that no small `/tmp` is filled and moving is renaming.
-pub(super) fn install(mut pip: Command, target: &Path, log: &Path) -> Result<()> {
+pub(super) fn install(mut pip: Command, packages: &Packages<'_>, target: &Path, log: &Path) -> Result<()> {
     // pip would add to an older log, whose failure is not this one's.
     fs::write(log, "").with_context(|| format!("cannot write {}", log.display()))?;
     let scratch = target.join("tmp");
@@ -67,18 +88,22 @@ pub(super) fn install(mut pip: Command, target: &Path, log: &Path) -> Result<()>
         "--no-input",
         "--no-compile",
         "--disable-pip-version-check",
+        "--only-binary",
+        ":all:",
         "--target",
     ])
-    .arg(target)
-    .args(BUILD)
-    .args(PLATFORMS.iter().flat_map(|platform| ["--platform", platform]))
-    .args(PACKAGES)
-    .arg("--log")
-    .arg(log)
-    .env("TMPDIR", &scratch)
-    // A user's setting of `user = true` cannot be combined with a target folder.
-    .env("PIP_USER", "0")
-    .env("PIP_ROOT_USER_ACTION", "ignore");
+    .arg(target);
+    if packages.build == Build::OneForAll {
+        pip.args(ONE_BUILD)
+            .args(PLATFORMS.iter().flat_map(|platform| ["--platform", platform]));
+    }
+    pip.args(packages.list)
+        .arg("--log")
+        .arg(log)
+        .env("TMPDIR", &scratch)
+        // A user's setting of `user = true` cannot be combined with a target folder.
+        .env("PIP_USER", "0")
+        .env("PIP_ROOT_USER_ACTION", "ignore");
     let status = pip.status().context("cannot run pip")?;
     if status.success() {
         return fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()));
@@ -86,16 +111,17 @@ pub(super) fn install(mut pip: Command, target: &Path, log: &Path) -> Result<()>
     let words = fs::read_to_string(log).unwrap_or_default();
     bail!(
         "{} (pip: {status}; its log is {})",
-        explain(&words),
+        explain(packages, &words),
         log.display()
     )
 }
 
 /// What went wrong, from pip's log. Lack of space comes first: it also breaks connections off.
-fn explain(log: &str) -> String {
+fn explain(packages: &Packages<'_>, log: &str) -> String {
+    let Packages { what, list, own, .. } = packages;
     let any = |words: &[&str]| words.iter().any(|word| log.contains(word));
     if any(&["No space left on device", "Disk quota exceeded"]) {
-        return format!("libtorch could not be installed, for the disk is full: make room, {OWN}");
+        return format!("{what} could not be installed, for the disk is full: make room, {own}");
     }
     if any(&[
         "NewConnectionError",
@@ -110,16 +136,16 @@ fn explain(log: &str) -> String {
         "Temporary failure in name resolution",
     ]) {
         return format!(
-            "libtorch could not be fetched, for pip reached no package index: check the network and pip's settings, {OWN}"
+            "{what} could not be fetched, for pip reached no package index: check the network and pip's settings, {own}"
         );
     }
     if any(&["No matching distribution found"]) {
         return format!(
-            "libtorch could not be fetched, for pip's package index lacks one of {}: use a complete index, {OWN}",
-            PACKAGES.join(", ")
+            "{what} could not be fetched, for pip's package index lacks one of {}: use a complete index, {own}",
+            list.join(", ")
         );
     }
-    format!("libtorch could not be installed by pip: see its log, {OWN}")
+    format!("{what} could not be installed by pip: see its log, {own}")
 }
 
 #[cfg(test)]
@@ -128,6 +154,12 @@ mod tests {
 
     #[test]
     fn a_failure_is_explained_by_its_cause() {
+        let packages = Packages {
+            what: "libtorch",
+            list: &["torch==2.11.0"],
+            build: Build::OneForAll,
+            own: "or use your own",
+        };
         for (log, words) in [
             (
                 "OSError: [Errno 28] No space left on device\n… Connection broken",
@@ -139,13 +171,16 @@ mod tests {
             ),
             (
                 "ERROR: No matching distribution found for torch==2.11.0",
-                "lacks one of",
+                "lacks one of torch==2.11.0",
             ),
             ("", "see its log"),
         ] {
-            let sentence = explain(log);
+            let sentence = explain(&packages, log);
             assert!(sentence.contains(words), "{sentence}");
-            assert!(sentence.contains("LIBTORCH"), "{sentence}");
+            assert!(
+                sentence.starts_with("libtorch ") && sentence.ends_with("or use your own"),
+                "{sentence}"
+            );
         }
     }
 }

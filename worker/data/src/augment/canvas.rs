@@ -125,9 +125,9 @@ impl Canvas {
 }
 
 /// ImageNet's channel means, of values between 0 and 1.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+pub const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// ImageNet's channel standard deviations.
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
+pub const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// Every 8-bit value of every channel, normalised.
 static NORMALIZED: LazyLock<[[f32; 256]; 3]> = LazyLock::new(|| {

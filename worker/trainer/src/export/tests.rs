@@ -1,0 +1,225 @@
+//! What an export holds and says of itself, and where it is refused. That torchvision and timm take it, with equal features, is
+//! tests/export.rs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use m2t_common::recipe::written::Source;
+use m2t_common::recipe::{Dtype as RecipeDtype, Stem, resolve};
+use m2t_torch::collective::Solo;
+use safetensors::SafeTensors;
+use tempfile::TempDir;
+
+use super::*;
+use crate::checkpoint::Belonging;
+use crate::state::State;
+
+const WORLD: u32 = 2;
+
+fn recipe(settings: &str) -> Recipe {
+    let toml = format!(
+        "arch = \"resnet18\"\nchannels = 4\nhidden_dim = 8\nlow_dim = 4\npixels = 32\nworld = {WORLD}\nbatch = 8\nsteps = 9\n\
+         warmup_epochs = 0\n{settings}"
+    );
+    let name = "small";
+    resolve(Source::Experiment { name, toml: &toml }, &[], None).unwrap()
+}
+
+/// A run with one checkpoint, whose statistics differ by rank and side.
+fn run(recipe: &Recipe) -> (TempDir, State) {
+    let output = tempfile::tempdir().unwrap();
+    let ranks = [Rank(0), Rank(1)];
+    let mut state = State::initial(recipe, &ranks).unwrap();
+    state.step = Step(7);
+    for (i, (_, mut vectors)) in state.history.own().into_iter().enumerate() {
+        for (j, vector) in vectors.iter_mut().enumerate() {
+            let _ = vector.fill_((10 * (i + 1) + j) as f64);
+        }
+    }
+    let belonging = Belonging {
+        recipe: recipe.clone(),
+        n_samples: 100,
+    };
+    let snapshot = state.snapshot(WORLD, &Solo).unwrap();
+    checkpoint::write(&output.path().join("checkpoints"), &snapshot, &belonging).unwrap();
+    (output, state)
+}
+
+fn order<'a>(run: &'a Path, to: &'a Path, side: Side) -> Export<'a> {
+    let names = Names::Torchvision;
+    Export { run, to, side, names }
+}
+
+type Read = (BTreeMap<String, (Vec<usize>, Vec<f32>)>, HashMap<String, String>);
+
+fn read(file: &Path) -> Read {
+    let bytes = fs::read(file).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let of = |view: &TensorView<'_>| match view.dtype() {
+        Dtype::F32 => view
+            .data()
+            .as_chunks()
+            .0
+            .iter()
+            .map(|b| f32::from_le_bytes(*b))
+            .collect(),
+        Dtype::I64 => vec![i64::from_le_bytes(view.data().try_into().unwrap()) as f32],
+        other => panic!("{other} in an export"),
+    };
+    let tensors = tensors
+        .iter()
+        .map(|(name, view)| (name.clone(), (view.shape().to_vec(), of(view))));
+    (tensors.collect(), header.metadata().clone().unwrap())
+}
+
+#[test]
+fn the_encoder_alone_goes_out_and_says_where_it_is_from() {
+    let recipe = recipe("");
+    let (output, state) = run(&recipe);
+    let file = output.path().join("encoder.safetensors");
+    let exported = export(&order(output.path(), &file, Side::Teacher)).unwrap();
+    let (tensors, about) = read(&file);
+    // 20 convolutions, and 20 normalisations of weight, bias, mean, variance and count.
+    assert_eq!(tensors.len(), 20 + 20 * 5);
+    assert!(!tensors.keys().any(|name| name.starts_with("fc.")));
+    assert_eq!(tensors["conv1.weight"].0, [4, 3, 7, 7]);
+    let conv1 = Vec::<f32>::try_from(state.teacher.views[0].reshape([-1])).unwrap();
+    assert_eq!(tensors["conv1.weight"].1, conv1);
+    assert_eq!(tensors["layer1.0.bn1.num_batches_tracked"], (vec![], vec![7.0]));
+    for (key, value) in [
+        ("format", "pt"),
+        ("arch", "resnet18"),
+        ("side", "teacher"),
+        ("names", "torchvision"),
+        ("step", "7"),
+        ("recipe", "small"),
+        ("recipe_digest", &recipe.digest().0),
+        ("pixels", "32"),
+        ("mean", "[0.485, 0.456, 0.406]"),
+        ("std", "[0.229, 0.224, 0.225]"),
+    ] {
+        assert_eq!(about[key], value, "{key}");
+    }
+    assert_eq!(
+        about["state_digest"],
+        state.snapshot(WORLD, &Solo).unwrap().digest()
+    );
+    assert!(
+        exported
+            .summary
+            .contains("teacher's resnet18 at step 7, 120 tensors"),
+        "{exported:?}"
+    );
+}
+
+#[test]
+fn statistics_are_those_of_the_side_and_of_rank_0() {
+    for (settings, side, mean, var) in [
+        ("", Side::Student, 10.0, 11.0),
+        ("", Side::Teacher, 12.0, 13.0),
+        ("teacher_statistics = \"local\"", Side::Student, 10.0, 11.0),
+        ("teacher_statistics = \"local\"", Side::Teacher, 12.0, 13.0),
+    ] {
+        let (output, _) = run(&recipe(settings));
+        let file = output.path().join("encoder.safetensors");
+        export(&order(output.path(), &file, side)).unwrap();
+        let (tensors, _) = read(&file);
+        let of = |what: &str| tensors[&format!("layer4.1.bn2.{what}")].clone();
+        let expected = |value| (vec![32], vec![value; 32]);
+        assert_eq!(
+            (of("running_mean"), of("running_var")),
+            (expected(mean), expected(var)),
+            "{settings} {side:?}"
+        );
+    }
+}
+
+#[test]
+fn float64_goes_out_as_float32() {
+    let mut double = recipe("");
+    double.training.dtype = RecipeDtype::Float64;
+    let (output, state) = run(&double);
+    let file = output.path().join("encoder.safetensors");
+    export(&order(output.path(), &file, Side::Student)).unwrap();
+    let expected = state.student.views[0].to_kind(tch::Kind::Float).reshape([-1]);
+    assert_eq!(
+        read(&file).0["conv1.weight"].1,
+        Vec::<f32>::try_from(expected).unwrap()
+    );
+}
+
+#[test]
+fn an_older_file_is_replaced_and_nothing_else_is() {
+    let (output, _) = run(&recipe(""));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let file = path("encoder.safetensors");
+    fs::write(&file, "old").unwrap();
+    export(&order(output.path(), &file, Side::Teacher)).unwrap();
+    assert_eq!(read(&file).0.len(), 120);
+    let left: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["encoder.safetensors"], "nothing is left beside it");
+
+    fs::create_dir(path("folder")).unwrap();
+    symlink(&file, path("link")).unwrap();
+    let checkpoint = output.path().join("checkpoints/step-000000007");
+    for (to, words) in [
+        (path("missing/encoder.safetensors"), "make it first"),
+        (path("folder"), "no plain file"),
+        (path("link"), "no plain file"),
+        (path(".."), "names no file"),
+        (PathBuf::new(), "names no file"),
+        (checkpoint.join("state.safetensors"), "write it elsewhere"),
+        (PathBuf::from("/proc/encoder.safetensors"), "cannot write /proc/"),
+    ] {
+        let refused = export(&order(output.path(), &to, Side::Teacher)).unwrap_err();
+        assert!(refused.to_string().contains(words), "{}: {refused}", to.display());
+    }
+    checkpoint::read(&checkpoint).expect("the checkpoint is as it was");
+}
+
+#[test]
+fn what_is_no_sound_checkpoint_is_refused_and_the_older_file_stays() {
+    let (output, _) = run(&recipe(""));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("encoder.safetensors");
+    fs::write(&file, "old").unwrap();
+    for nothing in [folder.path(), Path::new("/nowhere")] {
+        let refused = export(&order(nothing, &file, Side::Teacher)).unwrap_err();
+        assert!(
+            refused.to_string().contains("holds no checkpoint; give"),
+            "{refused}"
+        );
+    }
+    let state = output.path().join("checkpoints/step-000000007/state.safetensors");
+    fs::write(&state, "damaged").unwrap();
+    let refused = anyhow::Error::from(export(&order(output.path(), &file, Side::Teacher)).unwrap_err());
+    assert!(
+        format!("{refused:#}").contains("step-000000007 is no checkpoint"),
+        "{refused}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), "old");
+}
+
+#[test]
+fn a_network_that_the_library_lacks_is_written_and_it_says_so() {
+    let mut other = recipe("stem = \"small\"").model;
+    let narrow = misfit(&other, Names::Timm).unwrap();
+    assert!(
+        narrow.contains("timm's resnet18 cannot take this file: the recipe has channels = 4"),
+        "{narrow}"
+    );
+    other.channels = 64;
+    let small = misfit(&other, Names::Torchvision).unwrap();
+    assert!(
+        small.contains("cannot take this file as it is: the recipe has stem = \"small\""),
+        "{small}"
+    );
+    other.stem = Stem::Imagenet;
+    assert_eq!(misfit(&other, Names::Torchvision), None);
+}
