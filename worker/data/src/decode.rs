@@ -50,6 +50,9 @@ pub enum DecodeError {
     /// The JPEG data contradicts itself.
     #[error("the JPEG data is corrupt")]
     Jpeg(#[source] zune_jpeg::errors::DecodeErrors),
+    /// The JPEG data contradicts itself, as the decoder for rare kinds found.
+    #[error("the JPEG data is corrupt")]
+    RareJpeg(#[source] jpeg_decoder::Error),
     /// The PNG data contradicts itself.
     #[error("the PNG data is corrupt")]
     Png(#[source] ::png::DecodingError),

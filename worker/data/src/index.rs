@@ -2,9 +2,10 @@
 //!
 //! A sample's number is its place in this index, so the order must be the same on every machine: classes sorted by
 //! name, files by class and then by the bytes of their relative path. Files are looked at (name and size), never
-//! opened; whether one decodes is found out by the loader.
+//! opened; whether one decodes is found out by the loader, or by [`check`](crate::check).
 
-use std::fs;
+mod walk;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,14 @@ pub enum IndexError {
         .0.display()
     )]
     NoClass(PathBuf),
+    /// It is ImageNet's validation set as it ships.
+    #[error(
+        "the data folder {} holds ImageNet's validation images without class folders; arrange them with \
+         m2t data arrange {} --labels FILE",
+        .0.display(),
+        .0.display()
+    )]
+    FlatValidation(PathBuf),
     /// A class folder holds no image.
     #[error(
         "the class folder {} holds no .jpg, .jpeg or .png file; add images or remove the folder",
@@ -91,14 +100,8 @@ impl Index {
         refuse_splits(dir, &classes)?;
 
         let mut files = Vec::new();
-        for (class, name) in classes.iter().enumerate() {
-            let before = files.len();
-            let class = u32::try_from(class).expect("fewer classes than 2^32");
-            collect(dir, Path::new(name), class, &mut files)?;
-            if files.len() == before {
-                return Err(IndexError::EmptyClass(dir.join(name)));
-            }
-            files[before..].sort_by(|a, b| bytes(&a.path).cmp(bytes(&b.path)));
+        for of_class in walk::classes(dir, &classes) {
+            files.append(&mut of_class?);
         }
         Ok(Self {
             root: dir.to_owned(),
@@ -142,10 +145,17 @@ pub(crate) fn facts(classes: &[String], files: &[Entry]) -> DataFacts {
 
 fn class_names(dir: &Path) -> Result<Vec<String>, IndexError> {
     let mut names = Vec::new();
-    for (name, path) in visible(dir)? {
+    let mut is_validation = false;
+    for entry in walk::visible(dir)? {
+        let (name, path) = (entry.file_name(), entry.path());
         if path.is_dir() {
             names.push(name.into_string().map_err(|_| IndexError::Name(path))?);
+        } else {
+            is_validation |= name.as_encoded_bytes().starts_with(b"ILSVRC2012_val_");
         }
+    }
+    if names.is_empty() && is_validation {
+        return Err(IndexError::FlatValidation(dir.to_owned()));
     }
     if names.is_empty() {
         return Err(IndexError::NoClass(dir.to_owned()));
@@ -166,45 +176,6 @@ fn refuse_splits(dir: &Path, classes: &[String]) -> Result<(), IndexError> {
         });
     }
     Ok(())
-}
-
-/// Appends the images in `root/folder` and below.
-fn collect(root: &Path, folder: &Path, class: u32, files: &mut Vec<Entry>) -> Result<(), IndexError> {
-    for (name, full) in visible(&root.join(folder))? {
-        let metadata = fs::metadata(&full).map_err(|source| IndexError::Read { path: full, source })?;
-        let path = folder.join(name);
-        if metadata.is_dir() {
-            collect(root, &path, class, files)?;
-        } else if is_image(&path) {
-            let size = metadata.len();
-            files.push(Entry { path, class, size });
-        }
-    }
-    Ok(())
-}
-
-/// The entries of a folder whose names do not begin with a dot.
-fn visible(folder: &Path) -> Result<Vec<(std::ffi::OsString, PathBuf)>, IndexError> {
-    let error = |source| IndexError::Read {
-        path: folder.to_owned(),
-        source,
-    };
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(error)? {
-        let entry = entry.map_err(error)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            entries.push((entry.file_name(), entry.path()));
-        }
-    }
-    Ok(entries)
-}
-
-fn is_image(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| {
-        ["jpg", "jpeg", "png"]
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    })
 }
 
 /// Paths are compared and hashed by their bytes: `Path`'s own order compares component by component.

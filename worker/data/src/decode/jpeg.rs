@@ -1,10 +1,14 @@
 //! JPEG: baseline and progressive, grey, colour, CMYK and YCCK.
 //!
-//! The pixels come from zune-jpeg in its strict mode. What it does not do is done here on the markers alone: telling
-//! a truncated file (no end-of-image marker, as Pillow does) and naming the colour space as libjpeg does where an
-//! Adobe marker says something unusual. Arithmetic coding and 12-bit samples are not supported.
+//! The pixels come from zune-jpeg in its strict mode, and for the few kinds that it gets wrong or refuses
+//! ([`Frame::is_rare`]) from jpeg-decoder, which is slower. Neither sees the file as it is, but the image alone, put
+//! together by `markers`: a broken profile or stray bytes between segments lose no picture, as with Pillow, and
+//! what the colours are is decided here by libjpeg's rules.
+//!
+//! A file without an end-of-image marker is truncated, as for Pillow. One that has the marker though its data end
+//! early is taken, as there. Arithmetic coding, which no browser shows either, and 12-bit samples are not supported.
 
-use std::borrow::Cow;
+mod markers;
 
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -12,19 +16,28 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::{DecodeError, Image, buffer_size};
+use markers::{Frame, Markers};
+
+/// What the stored components are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Colors {
+    Grey,
+    YCbCr,
+    Rgb,
+    Cmyk,
+    Ycck,
+}
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     let markers = Markers::read(bytes)?;
-    let frame = markers.frame.ok_or(DecodeError::Truncated)?;
-    let mut pixels = vec![0; buffer_size(frame.width, frame.height)?];
-    let (bytes, stored) = markers.name_colors(bytes, frame);
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(stored);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes.as_ref()), options);
-    decoder.decode_into(&mut pixels).map_err(DecodeError::Jpeg)?;
+    let frame = markers.frame.as_ref().ok_or(DecodeError::Truncated)?;
+    let size = buffer_size(frame.width, frame.height)?;
+    let colors = colors(&markers, frame)?;
+    let pixels = if frame.is_rare(markers.n_scans) {
+        decode_rare(bytes, &markers, colors, size)?
+    } else {
+        decode_common(bytes, &markers, colors, size)?
+    };
     Ok(Image {
         width: frame.width,
         height: frame.height,
@@ -32,113 +45,81 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     })
 }
 
-/// What the markers of a file say.
-#[derive(Default)]
-struct Markers {
-    frame: Option<Frame>,
-    jfif: bool,
-    adobe: Option<Adobe>,
-}
-
-#[derive(Clone, Copy)]
-struct Frame {
-    width: u32,
-    height: u32,
-    n_components: u8,
-    /// Its components are called R, G and B, by which zune-jpeg knows it for RGB.
-    named_rgb: bool,
-}
-
-/// The Adobe marker's colour transform, and where in the file it stands.
-#[derive(Clone, Copy)]
-struct Adobe {
-    transform: u8,
-    at: usize,
-}
-
-impl Markers {
-    /// Walks from marker to marker to the end of the image, past the entropy-coded data.
-    fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut markers = Self::default();
-        let mut at = 2;
-        loop {
-            at = next_marker(bytes, at).ok_or(DecodeError::Truncated)?;
-            let code = bytes[at];
-            at += 1;
-            match code {
-                0xD9 => return Ok(markers),
-                0x01 | 0xD0..=0xD8 => continue,
-                _ => {}
-            }
-            let length = match bytes.get(at..at + 2) {
-                Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
-                _ => return Err(DecodeError::Truncated),
-            };
-            let body = bytes
-                .get(at + 2..at + length.max(2))
-                .ok_or(DecodeError::Truncated)?;
-            markers.take(code, body, at + 2)?;
-            at += length.max(2);
-        }
-    }
-
-    fn take(&mut self, code: u8, body: &[u8], at: usize) -> Result<(), DecodeError> {
-        match (code, body) {
-            (0xE0, [b'J', b'F', b'I', b'F', 0, ..]) => self.jfif = true,
-            (0xEE, [b'A', b'd', b'o', b'b', b'e', _, _, _, _, _, _, transform, ..]) => {
-                self.adobe = Some(Adobe {
-                    transform: *transform,
-                    at: at + 11,
-                });
-            }
-            (0xC0..=0xC2, [8, h1, h0, w1, w0, n_components, components @ ..]) => {
-                self.frame.get_or_insert(Frame {
-                    width: u32::from(u16::from_be_bytes([*w1, *w0])),
-                    height: u32::from(u16::from_be_bytes([*h1, *h0])),
-                    n_components: *n_components,
-                    named_rgb: matches!(components, [b'R', _, _, b'G', _, _, b'B', ..]),
-                });
-            }
-            (0xC0..=0xC2, [_, ..]) => return Err(DecodeError::Unsupported("12-bit JPEGs")),
-            (0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF, _) => {
-                return Err(DecodeError::Unsupported(
-                    "lossless, hierarchical and arithmetic-coded JPEGs",
-                ));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// The file, with the Adobe transform as zune-jpeg must read it to agree with libjpeg, and the colour space to
-    /// ask for: three components that an Adobe marker calls untransformed are RGB already, so they are passed through.
-    fn name_colors<'a>(&self, bytes: &'a [u8], frame: Frame) -> (Cow<'a, [u8]>, ColorSpace) {
-        let as_it_is = (Cow::Borrowed(bytes), ColorSpace::RGB);
-        let Some(Adobe { transform, at }) = self.adobe else {
-            return as_it_is;
-        };
-        let (wanted, stored) = match (frame.n_components, transform) {
-            _ if frame.named_rgb => return as_it_is,
-            (3, 0) if !self.jfif => (1, ColorSpace::YCbCr),
-            (3, 0 | 3..) => (1, ColorSpace::RGB),
-            (4, 1 | 3..) => (2, ColorSpace::RGB),
-            _ => return as_it_is,
-        };
-        let mut renamed = bytes.to_vec();
-        renamed[at] = wanted;
-        (Cow::Owned(renamed), stored)
+/// As libjpeg tells what the components are.
+fn colors(markers: &Markers, frame: &Frame) -> Result<Colors, DecodeError> {
+    match (frame.components.len(), markers.adobe) {
+        (1, _) => Ok(Colors::Grey),
+        (3, _) if markers.jfif => Ok(Colors::YCbCr),
+        (3, Some(0)) => Ok(Colors::Rgb),
+        (3, None) if frame.is_named_rgb() => Ok(Colors::Rgb),
+        (3, _) => Ok(Colors::YCbCr),
+        (4, None | Some(0)) => Ok(Colors::Cmyk),
+        (4, Some(_)) => Ok(Colors::Ycck),
+        _ => Err(DecodeError::Unsupported(
+            "JPEGs of two or of more than four components",
+        )),
     }
 }
 
-/// The place of the next marker's code at or after `at`. Stuffed zeros, restart markers and fill bytes are passed
-/// over, which is right in entropy-coded data and harmless between segments.
-fn next_marker(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xFF)? + 1;
-        match *bytes.get(at)? {
-            0x00 | 0xD0..=0xD7 => at += 1,
-            0xFF => {}
-            _ => return Some(at),
-        }
+fn decode_common(
+    bytes: &[u8],
+    markers: &Markers,
+    colors: Colors,
+    size: usize,
+) -> Result<Vec<u8>, DecodeError> {
+    // zune-jpeg does not know untransformed colour by the Adobe marker, but passes components through that are called
+    // YCbCr and asked for as YCbCr.
+    let (transform, out) = match colors {
+        Colors::Grey => (None, ColorSpace::RGB),
+        Colors::Rgb => (Some(1), ColorSpace::YCbCr),
+        Colors::YCbCr => (Some(1), ColorSpace::RGB),
+        Colors::Cmyk => (Some(0), ColorSpace::RGB),
+        Colors::Ycck => (Some(2), ColorSpace::RGB),
+    };
+    let is_known_rgb = markers.frame.as_ref().is_some_and(Frame::is_named_rgb);
+    let out = if is_known_rgb { ColorSpace::RGB } else { out };
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(out);
+    let image = markers.image_alone(bytes, transform);
+    let mut pixels = vec![0; size];
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&image), options);
+    decoder.decode_into(&mut pixels).map_err(DecodeError::Jpeg)?;
+    Ok(pixels)
+}
+
+fn decode_rare(bytes: &[u8], markers: &Markers, colors: Colors, size: usize) -> Result<Vec<u8>, DecodeError> {
+    let transform = match colors {
+        Colors::Grey => None,
+        Colors::Rgb | Colors::Cmyk => Some(0),
+        Colors::YCbCr => Some(1),
+        Colors::Ycck => Some(2),
+    };
+    let image = markers.image_alone(bytes, transform);
+    let mut decoder = jpeg_decoder::Decoder::new(image.as_slice());
+    // Four stored components make three.
+    decoder.set_max_decoding_buffer_size(size / 3 * 4);
+    let pixels = decoder.decode().map_err(DecodeError::RareJpeg)?;
+    let rgb: Vec<u8> = match colors {
+        Colors::Grey => pixels.iter().flat_map(|&value| [value; 3]).collect(),
+        Colors::YCbCr | Colors::Rgb => pixels,
+        Colors::Cmyk | Colors::Ycck => pixels.as_chunks().0.iter().flat_map(|&ink| rgb_of(ink)).collect(),
+    };
+    if rgb.len() != size {
+        return Err(DecodeError::Truncated);
     }
+    Ok(rgb)
+}
+
+/// Of cyan, magenta, yellow and black as Pillow makes it, rounding included.
+fn rgb_of([c, m, y, k]: [u8; 4]) -> [u8; 3] {
+    let paper = 255 - k;
+    [c, m, y].map(|ink| {
+        let product = u32::from(ink) * u32::from(paper) + 128;
+        paper
+            - u8::try_from(((product >> 8) + product) >> 8)
+                .expect("a 255th of a product of two bytes is a byte")
+    })
 }

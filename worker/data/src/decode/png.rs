@@ -1,16 +1,22 @@
 //! PNG of any colour type and depth, as Pillow's `convert("RGB")` gives it.
 //!
 //! Transparency is dropped, not blended. Of 16-bit samples the high byte is taken, except for plain 16-bit grey, where
-//! Pillow clips values above 255. The first picture of an animation is the picture.
+//! Pillow clips values above 255. The first picture of an animation is the picture. A closing chunk that is missing
+//! is missed by nobody; one with picture data that is short, or whose checksum is wrong, is.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
 
 use super::{DecodeError, Image, buffer_size};
 
+/// The chunk at the end of every PNG.
+const END: [u8; 12] = *b"\0\0\0\0IEND\xAE\x42\x60\x82";
+
 pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: 1 << 31 });
+    let bytes = closed(bytes);
+    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes.as_ref()), Limits { bytes: 1 << 31 });
     decoder.set_transformations(Transformations::EXPAND);
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
@@ -52,6 +58,24 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
         height,
         pixels,
     })
+}
+
+/// The file, with its closing chunk if that is missing or cut off.
+fn closed(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mut at = 8;
+    while let Some(rest) = bytes.get(at..) {
+        if rest.starts_with(&END) {
+            break;
+        }
+        if END.starts_with(rest) {
+            return Cow::Owned([&bytes[..at], &END].concat());
+        }
+        let Some(length) = rest.first_chunk() else {
+            break;
+        };
+        at += 12 + u32::from_be_bytes(*length) as usize;
+    }
+    Cow::Borrowed(bytes)
 }
 
 fn error(error: DecodingError) -> DecodeError {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "a test prints what it measured")]
 
+mod wild;
+
 use std::path::Path;
 
 use ::png::{BitDepth, ColorType};

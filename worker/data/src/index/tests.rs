@@ -1,5 +1,7 @@
 //! Which files count, in which order, and what is said of folders that are no data set.
 
+use std::fs;
+
 use super::*;
 
 /// A folder with these files, each as long as its place in the list.
@@ -83,6 +85,8 @@ fn errors_name_the_place_and_the_cure() {
     assert!(error(&["1.jpg"], "1.jpg").contains("does not exist"));
     assert!(error(&["1.jpg"], "").contains("no class folder"));
     assert!(error(&["a/1.jpg", "b/1.txt"], "").contains("/b holds no .jpg"));
+    let flat = error(&["ILSVRC2012_val_00000001.JPEG"], "");
+    assert!(flat.contains("m2t data arrange"), "{flat}");
     assert!(error(&["train/a/1.jpg", "val/a/1.jpg"], "").contains("(train, val)"));
 }
 
@@ -95,4 +99,28 @@ fn links_are_followed_and_broken_ones_named() {
     std::os::unix::fs::symlink("nowhere", dir.path().join("a/2.jpg")).unwrap();
     let error = Index::read(dir.path()).unwrap_err().to_string();
     assert!(error.contains("a/2.jpg cannot be read"), "{error}");
+}
+
+#[test]
+fn many_folders_are_read_in_order_and_their_first_trouble_is_told() {
+    let names: Vec<String> = (0..50)
+        .map(|class| format!("{class:02}/{}.jpg", class * 7 % 50))
+        .collect();
+    let dir = folder(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let index = Index::read(dir.path()).unwrap();
+    let read: Vec<_> = index
+        .files
+        .iter()
+        .map(|entry| (entry.path.to_str().unwrap(), entry.class))
+        .collect();
+    let expected: Vec<_> = names.iter().map(String::as_str).zip(0..).collect();
+    assert_eq!(read, expected);
+
+    fs::remove_file(dir.path().join(&names[20])).unwrap();
+    fs::remove_file(dir.path().join(&names[3])).unwrap();
+    let error = Index::read(dir.path()).unwrap_err();
+    assert!(
+        matches!(&error, IndexError::EmptyClass(path) if path.ends_with("03")),
+        "{error}"
+    );
 }

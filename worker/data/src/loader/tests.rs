@@ -1,5 +1,7 @@
 //! Order, determinism over thread counts, damaged files, reading errors, panics, and the end.
 
+mod hostile;
+
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::Path;
