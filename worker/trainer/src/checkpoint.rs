@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use m2t_common::manifest::{CheckpointName, FORMAT, FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
 use m2t_common::recipe::Recipe;
 use m2t_common::report::CheckpointReport;
-use safetensors::{SafeTensorError, SafeTensors};
 use safetensors::tensor::TensorView;
+use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::state::Snapshot;
 use crate::state::snapshot::NamedBytes;
