@@ -60,7 +60,7 @@ pub enum ArrangeError {
     #[error("the folder {} holds no .jpg, .jpeg or .png file; name the folder of the flat images", .0.display())]
     NoImage(PathBuf),
     /// The labels are refused; nothing was touched.
-    #[error("{0}")]
+    #[error(transparent)]
     Labels(#[from] LabelError),
     /// No label is that of an image; nothing was touched.
     #[error(

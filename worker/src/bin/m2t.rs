@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::daemon::CoordinatorAddress;
-use m2t_worker::operator::{run_trainer, status};
+use m2t_worker::operator::{data, run_trainer, status};
 
 /// Watches a run and works with its data and checkpoints.
 #[derive(Parser)]
@@ -27,7 +27,7 @@ struct Options {
 enum Command {
     /// Show where a run stands.
     Status(StatusOptions),
-    /// Make data sets.
+    /// Make, arrange and check data sets.
     #[command(subcommand)]
     Data(DataCommand),
     /// Look into a checkpoint.
@@ -59,6 +59,10 @@ struct StatusOptions {
 enum DataCommand {
     /// Write a small labelled set of made photographs to DIR/train and DIR/val, for people without one at hand.
     Synth(SynthOptions),
+    /// Read and decode every image of a data folder and tell what is there.
+    Check(data::CheckOptions),
+    /// Arrange ImageNet's flat validation images into a folder for each class.
+    Arrange(data::ArrangeOptions),
 }
 
 #[derive(Args)]
@@ -109,6 +113,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Status(options) => show_status(&options),
         Command::Data(DataCommand::Synth(options)) => make_data(options),
+        Command::Data(DataCommand::Check(options)) => data::check(&options, &mut std::io::stdout()),
+        Command::Data(DataCommand::Arrange(options)) => data::arrange(options, &mut std::io::stdout()),
         Command::Checkpoint(CheckpointCommand::Digest { path }) => run_trainer(&["digest".into(), path]),
         Command::Knn { arguments } => {
             let all: Vec<OsString> = std::iter::once("knn".into()).chain(arguments).collect();

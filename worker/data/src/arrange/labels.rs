@@ -90,7 +90,7 @@ pub(super) fn read(path: &Path, images: &BTreeSet<&String>) -> Result<Labels, La
     let lines: Vec<(usize, &str)> = (1..)
         .zip(text.trim_start_matches('\u{feff}').lines())
         .map(|(number, line)| (number, line.trim()))
-        .filter(|(number, line)| !line.is_empty() && !(*number == 1 && is_header(line)))
+        .filter(|(number, line)| !(line.is_empty() || *number == 1 && is_header(line)))
         .collect();
     let Some((_, first)) = lines.first() else {
         return Err(LabelError::Empty(path.to_owned()));
