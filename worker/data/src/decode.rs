@@ -61,6 +61,42 @@ pub enum DecodeError {
     Panicked(String),
 }
 
+/// What a file's content is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// JPEG in colour.
+    Jpeg,
+    /// JPEG in grey.
+    GreyJpeg,
+    /// JPEG in four inks.
+    CmykJpeg,
+    /// PNG of any kind.
+    Png,
+}
+
+/// Tells by a file's first bytes and markers what it is, if it is something; whether it decodes is another question.
+pub fn kind(bytes: &[u8]) -> Option<Kind> {
+    match bytes {
+        [0xFF, 0xD8, 0xFF, ..] => jpeg::kind(bytes),
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => Some(Kind::Png),
+        _ => None,
+    }
+}
+
+impl DecodeError {
+    /// The error and its causes in one line.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text += &format!(": {}", error.to_string().trim());
+            cause = error.source();
+        }
+        text
+    }
+}
+
 /// Decodes a JPEG or PNG to RGB.
 pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     // A decoder's panic on hostile data costs one picture, not the run. All its state lives inside the call.

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use m2t_common::machine_link::DataFacts;
+pub(crate) use walk::is_image;
 
 /// One image file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,11 @@ impl Index {
     /// folders with equal facts number the same samples.
     pub fn facts(&self) -> DataFacts {
         facts(&self.classes, &self.files)
+    }
+
+    /// The files that do not count, below the folder, sorted: neither images by their names nor hidden.
+    pub fn ignored(&self) -> Result<Vec<PathBuf>, IndexError> {
+        walk::ignored(&self.root, &self.classes)
     }
 
     /// Where the file of an entry is.

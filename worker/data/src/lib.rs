@@ -3,7 +3,9 @@
 //! Everything is a pure function of the files' bytes, the recipe and the seed, so that any device, thread or restart
 //! makes the same views, to the bit. Nothing here knows a network, a tensor or a coordinator.
 
+pub mod arrange;
 pub mod augment;
+pub mod check;
 pub mod decode;
 pub mod index;
 pub mod listing;

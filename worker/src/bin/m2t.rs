@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::daemon::CoordinatorAddress;
-use m2t_worker::operator::{Refused, help, recipe, run_trainer, status, train};
+use m2t_worker::operator::{Refused, data, help, recipe, run_trainer, status, train};
 
 /// Trains encoders without labels (Momentum² Teacher), watches runs, works with their recipes, data and checkpoints.
 #[derive(Parser)]
@@ -33,7 +33,7 @@ enum Command {
     Status(StatusOptions),
     /// Print a recipe with the source of each value; without a name, list the published runs.
     Recipe(recipe::Options),
-    /// Make data sets.
+    /// Make, arrange and check data sets.
     #[command(subcommand)]
     Data(DataCommand),
     /// Look into a checkpoint.
@@ -73,6 +73,10 @@ struct StatusOptions {
 enum DataCommand {
     /// Write a small labelled set of made photographs to DIR/train and DIR/val, for people without one at hand.
     Synth(SynthOptions),
+    /// Read and decode every image of a data folder and tell what is there.
+    Check(data::CheckOptions),
+    /// Arrange ImageNet's flat validation images into a folder for each class.
+    Arrange(data::ArrangeOptions),
 }
 
 #[derive(Args)]
@@ -131,6 +135,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Status(options) => show_status(&options),
         Command::Recipe(options) => recipe::run(&options, &mut std::io::stdout()),
         Command::Data(DataCommand::Synth(options)) => make_data(options),
+        Command::Data(DataCommand::Check(options)) => data::check(&options, &mut std::io::stdout()),
+        Command::Data(DataCommand::Arrange(options)) => data::arrange(options, &mut std::io::stdout()),
         Command::Checkpoint(CheckpointCommand::Digest { path }) => run_trainer(&["digest".into(), path]),
         Command::Knn { arguments } => pass_on("knn", arguments),
         Command::Export { arguments } => pass_on("export", arguments),

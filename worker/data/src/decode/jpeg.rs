@@ -15,7 +15,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{DecodeError, Image, buffer_size};
+use super::{DecodeError, Image, Kind, buffer_size};
 use markers::{Frame, Markers};
 
 /// What the stored components are.
@@ -42,6 +42,16 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
         width: frame.width,
         height: frame.height,
         pixels,
+    })
+}
+
+/// Told by the number of components; a file whose end is missing is a JPEG nonetheless.
+pub(super) fn kind(bytes: &[u8]) -> Option<Kind> {
+    let frame = Markers::read(bytes).ok().and_then(|markers| markers.frame);
+    Some(match frame.map(|frame| frame.components.len()) {
+        Some(1) => Kind::GreyJpeg,
+        Some(4) => Kind::CmykJpeg,
+        _ => Kind::Jpeg,
     })
 }
 

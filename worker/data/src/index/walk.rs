@@ -1,7 +1,7 @@
 //! Walks the class folders, several at a time: a network file system answers each question late, but many at once.
 
 use std::fs::{self, DirEntry};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Entry, IndexError, bytes};
@@ -70,6 +70,33 @@ fn collect(root: &Path, folder: &Path, class: u32, files: &mut Vec<Entry>) -> Re
         }
     }
     Ok(())
+}
+
+/// The visible files that are no images in a class folder.
+pub(super) fn ignored(root: &Path, classes: &[String]) -> Result<Vec<PathBuf>, IndexError> {
+    let mut files = Vec::new();
+    for entry in visible(root)? {
+        if !entry.path().is_dir() {
+            files.push(entry.file_name().into());
+        }
+    }
+    let mut folders: Vec<PathBuf> = classes.iter().map(PathBuf::from).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in visible(&root.join(&folder))? {
+            let path = folder.join(entry.file_name());
+            let kind = entry.file_type().map_err(|source| IndexError::Read {
+                path: entry.path(),
+                source,
+            })?;
+            if kind.is_dir() || (kind.is_symlink() && entry.path().is_dir()) {
+                folders.push(path);
+            } else if !is_image(&path) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// The entries of a folder whose names do not begin with a dot.

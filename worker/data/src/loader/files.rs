@@ -81,7 +81,7 @@ impl Files {
                     replaced: None,
                 });
             }
-            Err(error) => chain(&error),
+            Err(error) => error.with_causes(),
         };
         let tried = n.min(MOST_DAMAGED_IN_A_ROW);
         for offset in 1..tried {
@@ -154,15 +154,4 @@ fn may_pass(kind: ErrorKind) -> bool {
             | ErrorKind::InvalidInput
             | ErrorKind::InvalidFilename
     )
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }

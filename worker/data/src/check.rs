@@ -1,0 +1,215 @@
+//! Reads and decodes every file of a data folder and tells what is there: what a run would find out epoch by epoch.
+//!
+//! It changes nothing and stops at nothing: a file that cannot be read or decoded is one more line of the report.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::Serialize;
+
+use crate::decode::{Kind, decode, kind};
+use crate::index::{Index, IndexError};
+
+/// Share of files that a run may replace by default (`run.replaced_limit`).
+pub const REPLACED_LIMIT: f64 = 0.001;
+
+/// Images of ImageNet's training and validation set of 2012.
+const IMAGENET: [(&str, u64); 2] = [("training", 1_281_167), ("validation", 50_000)];
+
+/// What a data folder holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Class folders.
+    pub n_classes: usize,
+    /// N.
+    pub n_samples: u64,
+    /// What a run is bound to.
+    pub fingerprint: String,
+    /// Of all images.
+    pub bytes: u64,
+    /// Width and height by number of pixels; nothing if no file decodes.
+    pub pixels: Option<Pixels>,
+    /// How many images there are of each kind.
+    pub kinds: BTreeMap<Kind, u64>,
+    /// Files whose name says another kind than their content; they are read by their content.
+    pub misnamed: Vec<PathBuf>,
+    /// Files that a run would replace, in the order of the index.
+    pub damaged: Vec<Damaged>,
+    /// Files below the folder that are no images by their names, hidden ones apart.
+    pub ignored: Vec<PathBuf>,
+    /// Files with the content of a file before them.
+    pub n_twins: u64,
+    /// Of these, those whose first is of another class.
+    pub n_twins_across: u64,
+    /// Set if the classes are those of ImageNet.
+    pub imagenet: Option<ImageNet>,
+}
+
+/// Width and height of the smallest, the middle and the largest image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Pixels {
+    pub min: (u32, u32),
+    pub median: (u32, u32),
+    pub max: (u32, u32),
+}
+
+/// A file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Damaged {
+    /// Path below the data folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Which part of ImageNet it is, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ImageNet {
+    /// "training" or "validation".
+    pub part: &'static str,
+    /// How many images that part has.
+    pub complete: u64,
+}
+
+impl Report {
+    /// Share of the files that a run would replace.
+    pub fn damaged_share(&self) -> f64 {
+        self.damaged.len() as f64 / self.n_samples.max(1) as f64
+    }
+}
+
+/// What one file turned out to be.
+struct Looked {
+    sample: usize,
+    content: Option<blake3::Hash>,
+    kind: Option<Kind>,
+    picture: Result<(u32, u32), String>,
+}
+
+/// Reads every file of `index` on `threads` threads; `progress` is told of each.
+pub fn check(index: &Index, threads: usize, progress: &(dyn Fn() + Sync)) -> Result<Report, IndexError> {
+    let ignored = index.ignored()?;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut looked = Vec::new();
+        let mut bytes = Vec::new();
+        loop {
+            let sample = next.fetch_add(1, Ordering::Relaxed);
+            if sample >= index.files.len() {
+                return looked;
+            }
+            looked.push(look(index, sample, &mut bytes));
+            progress();
+        }
+    };
+    let mut looked: Vec<Looked> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let looked = threads
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("a decoder's panic is caught"));
+        looked.collect()
+    });
+    looked.sort_unstable_by_key(|file| file.sample);
+    Ok(report(index, ignored, looked))
+}
+
+fn look(index: &Index, sample: usize, bytes: &mut Vec<u8>) -> Looked {
+    use std::io::Read;
+    bytes.clear();
+    let read =
+        fs::File::open(index.locate(&index.files[sample])).and_then(|mut file| file.read_to_end(bytes));
+    if let Err(error) = read {
+        return Looked {
+            sample,
+            content: None,
+            kind: None,
+            picture: Err(format!("the file cannot be read: {error}")),
+        };
+    }
+    let picture = decode(bytes).map(|image| (image.width, image.height));
+    Looked {
+        sample,
+        content: Some(blake3::hash(bytes)),
+        kind: kind(bytes),
+        picture: picture.map_err(|error| error.with_causes()),
+    }
+}
+
+fn report(index: &Index, ignored: Vec<PathBuf>, looked: Vec<Looked>) -> Report {
+    let facts = index.facts();
+    let mut report = Report {
+        n_classes: index.classes.len(),
+        n_samples: facts.n_samples,
+        fingerprint: facts.fingerprint,
+        bytes: index.files.iter().map(|entry| entry.size).sum(),
+        pixels: None,
+        kinds: BTreeMap::new(),
+        misnamed: Vec::new(),
+        damaged: Vec::new(),
+        ignored,
+        n_twins: 0,
+        n_twins_across: 0,
+        imagenet: imagenet(index),
+    };
+    let mut sizes = Vec::new();
+    let mut seen: HashMap<blake3::Hash, u32> = HashMap::new();
+    for file in looked {
+        let entry = &index.files[file.sample];
+        if let Some(content) = file.content {
+            let first = *seen.entry(content).or_insert(file.sample as u32);
+            if first as usize != file.sample {
+                report.n_twins += 1;
+                report.n_twins_across += u64::from(index.files[first as usize].class != entry.class);
+            }
+        }
+        if let Some(kind) = file.kind {
+            let says_png = entry
+                .path
+                .extension()
+                .is_some_and(|e| e.eq_ignore_ascii_case("png"));
+            if says_png != (kind == Kind::Png) {
+                report.misnamed.push(entry.path.clone());
+            }
+        }
+        match file.picture {
+            Ok(size) => {
+                sizes.push(size);
+                *report.kinds.entry(file.kind.unwrap_or(Kind::Jpeg)).or_default() += 1;
+            }
+            Err(reason) => report.damaged.push(Damaged {
+                path: entry.path.clone(),
+                reason,
+            }),
+        }
+    }
+    sizes.sort_unstable_by_key(|&(width, height)| (u64::from(width) * u64::from(height), width));
+    if let (Some(&min), Some(&max)) = (sizes.first(), sizes.last()) {
+        let median = sizes[sizes.len() / 2];
+        report.pixels = Some(Pixels { min, median, max });
+    }
+    report
+}
+
+/// Known by a thousand folders called as `WordNet` calls its nouns, and by which part it is nearest to.
+fn imagenet(index: &Index) -> Option<ImageNet> {
+    let is_noun = |name: &String| {
+        let digits = name.strip_prefix('n');
+        digits.is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if index.classes.len() != 1_000 || !index.classes.iter().all(is_noun) {
+        return None;
+    }
+    let n = index.files.len() as u64;
+    let (part, complete) = *IMAGENET
+        .iter()
+        .rev()
+        .find(|(_, complete)| n <= complete * 2)
+        .unwrap_or(&IMAGENET[0]);
+    Some(ImageNet { part, complete })
+}
+
+#[cfg(test)]
+mod tests;
