@@ -107,7 +107,7 @@ fn write_lines(index: &Index, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a listing that [`write`] wrote.
+/// Reads a listing that [`write()`] wrote.
 pub fn read(path: &Path) -> Result<Listing, ListingError> {
     let error = |source| ListingError::Read {
         path: path.to_owned(),

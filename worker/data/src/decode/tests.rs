@@ -150,6 +150,8 @@ fn corrupt_bytes_never_panic() {
     let whole = [
         jpeg((40, 30), |_| {}),
         jpeg((40, 30), |encoder| encoder.set_progressive(true)),
+        // A scan for each component, for which there is another decoder.
+        jpeg((40, 30), |encoder| encoder.set_optimized_huffman_tables(true)),
         png((12, 9), ColorType::Rgb, BitDepth::Eight, &gradient(12, 9, 3)),
     ];
     for whole in &whole {
