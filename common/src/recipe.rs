@@ -27,7 +27,7 @@ use crate::schedule::{LearningRateCourse, Schedule};
 use crate::shard::Shards;
 pub use error::RecipeError;
 pub use origin::Origin;
-pub use written::{Entry, Resolved, load, resolve, trace};
+pub use written::{Entry, REPLACED_LIMIT, Resolved, load, resolve, trace};
 
 /// A complete, validated recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -216,7 +216,7 @@ pub struct Operation {
     /// Batches that are loaded ahead.
     pub loader_ahead: u32,
     /// The share of the data set's files that may be damaged and replaced before the run is given up, 0 to 1.
-    #[serde(default = "written::published_replaced_limit")]
+    #[serde(default = "written::replaced_limit")]
     pub replaced_limit: f64,
     /// Silence after which a machine counts as lost. Every other wait is derived from it.
     #[serde(with = "duration")]

@@ -224,7 +224,11 @@ const OPERATOR: &[Row] = &[
     ("m2t data synth new --classes 0", 2, &["classes", "0"]),
     ("m2t data check nowhere", 2, &["nowhere"]),
     ("m2t data check empty", 2, &["empty", "class folder"]),
-    ("m2t data arrange empty --labels missing.txt", 2, &["missing.txt"]),
+    (
+        "m2t data arrange data/odd --labels missing.txt",
+        2,
+        &["missing.txt"],
+    ),
     ("m2t checkpoint digest empty", 1, &["empty"]),
     (
         "m2t checkpoint digest spoilt-checkpoint",

@@ -105,3 +105,15 @@ fn a_plan_follows_from_recipe_and_data() {
         Err(PlanError::WarmupTooLong { .. })
     ));
 }
+
+#[test]
+fn a_manifest_from_before_the_limit_of_replaced_files_means_the_default() {
+    let recipe = meant("", &[]).unwrap();
+    let mut json = serde_json::to_value(&recipe).unwrap();
+    json["run"]
+        .as_object_mut()
+        .unwrap()
+        .remove("replaced_limit")
+        .unwrap();
+    assert_eq!(serde_json::from_value::<Recipe>(json).unwrap(), recipe);
+}

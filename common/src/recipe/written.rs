@@ -328,7 +328,9 @@ impl Written {
     }
 }
 
-/// What manifests written before the key was there meant.
-pub(super) fn published_replaced_limit() -> f64 {
-    0.001
+/// The share of damaged files that is borne unless told otherwise; what manifests from before the key was there meant.
+pub const REPLACED_LIMIT: f64 = 0.001;
+
+pub(super) fn replaced_limit() -> f64 {
+    REPLACED_LIMIT
 }

@@ -7,13 +7,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use m2t_common::recipe::REPLACED_LIMIT;
 use serde::Serialize;
 
 use crate::decode::{Kind, decode, kind};
 use crate::index::{Index, IndexError};
-
-/// Share of files that a run may replace by default (`run.replaced_limit`).
-pub const REPLACED_LIMIT: f64 = 0.001;
 
 /// Images of ImageNet's training and validation set of 2012.
 const IMAGENET: [(&str, u64); 2] = [("training", 1_281_167), ("validation", 50_000)];

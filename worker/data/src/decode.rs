@@ -1,8 +1,8 @@
 //! Encoded bytes to 8-bit RGB, recognised by their content, never by a file's name.
 //!
 //! The result is what Pillow's `convert("RGB")` gives: PNG to the bit, JPEG within the rounding of another inverse
-//! cosine transform. An orientation tag and a colour profile are ignored, as there. A truncated or corrupt picture is
-//! an error and never a partly grey image; reading files and replacing bad ones is the loader's job.
+//! cosine transform. An orientation tag and a colour profile are ignored, as there. A picture that Pillow
+//! refuses as truncated or corrupt is an error here, too; reading files and replacing bad ones is the loader's job.
 
 mod jpeg;
 mod png;
