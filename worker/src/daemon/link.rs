@@ -119,7 +119,16 @@ async fn connect_to(address: SocketAddr) -> Result<(Channel, IpAddr), LinkError>
     Ok((channel, local))
 }
 
-/// Keeps a stream to the coordinator for ever. `seed` draws the jitter.
+/// What was heard on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Something,
+    /// That the machine is dismissed or refused: the daemon ends, and nobody is waited for.
+    Farewell,
+}
+
+/// Keeps a stream to the coordinator until it says farewell. `seed` draws the jitter.
 pub(super) async fn keep(coordinator: CoordinatorAddress, seed: u64, events: Events) {
     let mut jitter = Stream::new("reconnection jitter", &[seed]);
     let mut wait = BACKOFF.0;
@@ -129,8 +138,10 @@ pub(super) async fn keep(coordinator: CoordinatorAddress, seed: u64, events: Eve
         if events.send(Event::Down).is_err() {
             return;
         }
-        if heard {
-            (wait, said) = (BACKOFF.0, None);
+        match heard {
+            Heard::Farewell => return,
+            Heard::Something => (wait, said) = (BACKOFF.0, None),
+            Heard::Nothing => {}
         }
         let reason = sentence(&error);
         let is_news = said
@@ -145,9 +156,9 @@ pub(super) async fn keep(coordinator: CoordinatorAddress, seed: u64, events: Eve
     }
 }
 
-/// One stream from beginning to end; whether anything was heard on it, and why it ended.
-async fn attach(coordinator: &CoordinatorAddress, events: &Events) -> (bool, LinkError) {
-    let mut heard = false;
+/// One stream from beginning to end; what was heard on it, and why it ended.
+async fn attach(coordinator: &CoordinatorAddress, events: &Events) -> (Heard, LinkError) {
+    let mut heard = Heard::Nothing;
     let end = async {
         let (channel, address) = coordinator.connect().await?;
         let (outbox, messages) = mpsc::unbounded_channel();
@@ -162,7 +173,10 @@ async fn attach(coordinator: &CoordinatorAddress, events: &Events) -> (bool, Lin
             .into_inner();
         while let Some(message) = said.message().await.map_err(broken)? {
             let message = ToMachine::try_from(message).map_err(LinkError::Nonsense)?;
-            heard = true;
+            heard = match message {
+                ToMachine::Refuse { .. } | ToMachine::Dismiss(_) => Heard::Farewell,
+                ToMachine::Welcome(_) | ToMachine::Assign(_) => Heard::Something,
+            };
             let _ = events.send(Event::Said(message));
         }
         Err::<(), _>(LinkError::Closed)

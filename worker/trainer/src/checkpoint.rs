@@ -113,9 +113,12 @@ fn write_folder(
         state_digest: state_digest.to_owned(),
         files: vec![entry(&file)?],
     };
+    let state = file;
     let file = folder.join(MANIFEST_FILE);
     fs::write(&file, serde_json::to_vec_pretty(&manifest)?)?;
     File::open(&file)?.sync_all()?;
+    // The state was written through a private temporary file; it is for whoever may read the manifest.
+    fs::set_permissions(&state, fs::metadata(&file)?.permissions())?;
     File::open(folder)?.sync_all()
 }
 

@@ -110,6 +110,9 @@ fn main() -> ExitCode {
         .log_internal_errors(false)
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // The daemon puts device and time before each line, and decides of colours.
+        .with_ansi(false)
+        .with_target(false)
         .without_time()
         .init();
     match run(arguments.command) {
@@ -170,7 +173,8 @@ fn run(command: Command) -> anyhow::Result<()> {
 fn under_a_daemon(socket: &std::path::Path) -> anyhow::Result<()> {
     die_with_the_daemon()?;
     let (link, start) = Daemon::connect(socket, || {
-        tracing::warn!("the daemon is gone; this trainer ends");
+        // How a trainer is told to end; a daemon that dies takes it along by the signal.
+        tracing::debug!("the daemon closed the link; this trainer ends");
         std::process::exit(1);
     })?;
     let link: Arc<dyn Link> = Arc::new(link);

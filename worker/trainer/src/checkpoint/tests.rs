@@ -45,6 +45,29 @@ fn what_is_written_is_read_back() {
         .map(|e| e.unwrap().file_name())
         .collect();
     assert_eq!(left, [report.name.as_str()], "nothing is left beside it");
+    let mode = |file: &str| {
+        let path = folder.path().join(report.name.as_str()).join(file);
+        fs::metadata(path).unwrap().permissions()
+    };
+    assert_eq!(
+        mode(STATE_FILE),
+        mode(MANIFEST_FILE),
+        "who may read one may read both"
+    );
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_says_what_to_do_and_leaves_no_half() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    let said = write(&file, &snapshot(7), &belonging()).unwrap_err().to_string();
+    assert!(
+        said.contains("a-file/step-000000007") && said.contains("look at the disk"),
+        "{said}"
+    );
+    let full = io::Error::from(io::ErrorKind::StorageFull);
+    assert_eq!(way_out(&full), "make room there");
 }
 
 #[test]
