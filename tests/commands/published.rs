@@ -142,6 +142,30 @@ fn what_is_left_of_it_when_it_is_killed_stops_by_itself() {
     assert!(events.contains("run_stopped"), "{events}");
 }
 
+#[test]
+fn a_daemon_that_is_stopped_by_hand_stops_the_run_of_one_machine() {
+    let Some(data) = photographs() else { return };
+    let desk = Desk::new();
+    desk.write("tiny.toml", &TINY.replace("steps = 8", "steps = 4000"));
+    let mut trained = desk.start(&format!(
+        "m2t train -d cpu:2 -expn x -f tiny.toml --data {}",
+        data.display()
+    ));
+    trained.wait_for_text("generation 1 trains");
+    let daemon = children_of(trained.pid()).into_iter().find(|pid| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        name.trim() == "m2t-worker"
+    });
+    let daemon = rustix::process::Pid::from_raw(daemon.unwrap()).unwrap();
+    rustix::process::kill_process(daemon, rustix::process::Signal::TERM).unwrap();
+    trained.expect_exit(4);
+    let said = trained.output();
+    assert!(
+        said.contains("this machine's daemon was stopped, and the run with it"),
+        "{said}"
+    );
+}
+
 fn children_of(pid: i32) -> Vec<i32> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()

@@ -96,9 +96,19 @@ enum Part {
         coordinator: Vec<OsString>,
         /// All but the coordinator's address, which the coordinator tells.
         daemon: Vec<OsString>,
+        company: Company,
     },
     /// A daemon for another machine's coordinator.
     Follow { daemon: Vec<OsString> },
+}
+
+/// Who else trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    /// Nobody: without this machine's daemon there is no run.
+    Alone,
+    /// Other machines, which go on without this one's.
+    Others,
 }
 
 /// This machine's place among several, as the published scripts are told it.
@@ -125,7 +135,11 @@ pub fn train(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     let variable = |name: &str| std::env::var_os(name);
     let seat = Seat::read(variable("MACHINE"), variable("MACHINE_TOTAL"))?;
     match options.part(seat)? {
-        Part::Lead { coordinator, daemon } => children::lead(coordinator, daemon),
+        Part::Lead {
+            coordinator,
+            daemon,
+            company,
+        } => children::lead(&coordinator, daemon, company),
         Part::Follow { daemon } => {
             let program = beside("m2t-worker")?;
             // Returns only if it could not be started.
@@ -207,7 +221,16 @@ impl TrainOptions {
             coordinator.push("--insecure".into());
         }
         let daemon = self.daemon(seat);
-        Ok(Part::Lead { coordinator, daemon })
+        let company = if seat.of > 1 {
+            Company::Others
+        } else {
+            Company::Alone
+        };
+        Ok(Part::Lead {
+            coordinator,
+            daemon,
+            company,
+        })
     }
 
     fn follow(&self, seat: Seat) -> Result<Part, Refused> {

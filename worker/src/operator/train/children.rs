@@ -19,32 +19,38 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use super::Company;
 use crate::daemon::CoordinatorAddress;
 use crate::operator::progress::{Progress, headline};
 use crate::operator::{FOLLOW_PARENT, beside, status};
 
 /// How long the daemon may take to go once the coordinator has gone.
-const FAREWELL: Duration = Duration::from_secs(10);
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How often a daemon that was killed is started again.
 const MOST_RESTARTS: u32 = 5;
 /// What both programs say of refused input.
 const REFUSED: i32 = 2;
 
 /// Runs both until the run ends. The exit code is the coordinator's, or the daemon's where it was refused.
-pub(super) fn lead(coordinator: Vec<OsString>, daemon: Vec<OsString>) -> anyhow::Result<ExitCode> {
+pub(super) fn lead(
+    coordinator: &[OsString],
+    daemon: Vec<OsString>,
+    company: Company,
+) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let code = runtime.block_on(run(coordinator, daemon))?;
+    let code = runtime.block_on(run(coordinator, daemon, company))?;
     Ok(ExitCode::from(code))
 }
 
-async fn run(coordinator: Vec<OsString>, daemon: Vec<OsString>) -> anyhow::Result<u8> {
+async fn run(coordinator: &[OsString], daemon: Vec<OsString>, company: Company) -> anyhow::Result<u8> {
     let progress = Progress::new();
     let mut stop = stop_signals()?;
-    let mut coordinator = start("m2t-coordinator", &coordinator, &progress)?;
+    let mut coordinator = start("m2t-coordinator", coordinator, &progress)?;
     let Some(address) = listening_on(&mut coordinator, &progress).await? else {
         let ended = coordinator
             .wait()
@@ -60,6 +66,7 @@ async fn run(coordinator: Vec<OsString>, daemon: Vec<OsString>) -> anyhow::Resul
     let mut refused = None;
     let mut n_restarts = 0;
     let mut daemon_is_up = true;
+    let mut deserted = None;
     let ended = loop {
         tokio::select! {
             ended = coordinator.wait() => break ended.context("cannot wait for the coordinator")?,
@@ -75,9 +82,17 @@ async fn run(coordinator: Vec<OsString>, daemon: Vec<OsString>) -> anyhow::Resul
                 if ended.code() == Some(REFUSED) || ended.signal().is_some() {
                     refused = Some(code_of(ended));
                     tell(&coordinator, Signal::TERM);
+                } else if company == Company::Alone {
+                    // A run that ended has dismissed it, and its coordinator ends by itself.
+                    deserted = Some(Instant::now() + FAREWELL);
                 }
             }
             Some(()) = stop.recv() => tell(&coordinator, Signal::TERM),
+            () = until(deserted) => {
+                deserted = None;
+                progress.say("m2t: this machine's daemon was stopped, and the run with it");
+                tell(&coordinator, Signal::TERM);
+            }
         }
     };
     if daemon_is_up && tokio::time::timeout(FAREWELL, daemon.wait()).await.is_err() {
@@ -95,6 +110,14 @@ async fn run(coordinator: Vec<OsString>, daemon: Vec<OsString>) -> anyhow::Resul
         ));
     }
     Ok(refused.unwrap_or_else(|| code_of(ended)))
+}
+
+/// Waits until then; for ever without a time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Starts a program that lies beside this one. What it writes to standard error is passed on above the bar.

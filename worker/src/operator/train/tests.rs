@@ -29,7 +29,9 @@ fn text(arguments: &[OsString]) -> String {
 /// The coordinator's and the daemon's options.
 fn led(arguments: &[&str], seat: Seat) -> (String, String) {
     match typed(arguments).part(seat).unwrap() {
-        Part::Lead { coordinator, daemon } => (text(&coordinator), text(&daemon)),
+        Part::Lead {
+            coordinator, daemon, ..
+        } => (text(&coordinator), text(&daemon)),
         Part::Follow { .. } => panic!("it follows"),
     }
 }
