@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
+    "m2t/v1/control.proto",
     "m2t/v1/machine.proto",
     "m2t/v1/report.proto",
     "m2t/v1/status.proto",

@@ -7,6 +7,7 @@
 pub mod ids;
 pub mod machine_link;
 pub mod manifest;
+pub mod order;
 pub mod placement;
 pub mod random;
 pub mod recipe;

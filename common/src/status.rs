@@ -49,6 +49,8 @@ pub enum PhaseName {
     Training,
     /// All devices stop at the next step boundary.
     Draining,
+    /// Paused by an operator; machines stay and wait.
+    Paused,
     /// All steps are done.
     Finished,
     /// Stopped by hand.

@@ -9,9 +9,10 @@ use std::time::Duration;
 use anyhow::Context;
 use m2t_common::Recipe;
 use m2t_common::machine_link::{Outcome, ToMachine};
+use m2t_common::order::{Answer, Order};
 use m2t_common::report::CheckpointReport;
 use m2t_common::status::{Event, Status};
-use m2t_coordinator_core::{Core, DiskFacts, Effect, Input, StreamId, Weight};
+use m2t_coordinator_core::{Core, DiskFacts, Effect, Input, StreamId, Ticket, Weight};
 use m2t_proto::WireError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -40,6 +41,13 @@ pub(crate) enum Command {
     },
     /// Something happened.
     Input(Input),
+    /// An operator asks something.
+    Order {
+        /// What.
+        order: Order,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Answer>,
+    },
     /// Somebody wants the status.
     Status(oneshot::Sender<Status>),
 }
@@ -60,6 +68,9 @@ pub(crate) struct Driver {
     output: Output,
     checkpoints: Checkpoints,
     outboxes: BTreeMap<StreamId, Outbox>,
+    /// Operators who wait for an answer.
+    answers: BTreeMap<Ticket, oneshot::Sender<Answer>>,
+    next_ticket: u64,
     status: watch::Sender<Status>,
     /// To itself, for answers of threads it started. Weak, so that the queue ends with its other senders.
     own_queue: mpsc::WeakSender<Command>,
@@ -81,6 +92,8 @@ impl Driver {
             output: opened.output,
             checkpoints: opened.checkpoints,
             outboxes: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            next_ticket: 0,
             status,
             own_queue,
         };
@@ -149,6 +162,12 @@ impl Driver {
                 }
                 self.feed(input)
             }
+            Command::Order { order, answer } => {
+                let ticket = Ticket(self.next_ticket);
+                self.next_ticket += 1;
+                self.answers.insert(ticket, answer);
+                self.feed(Input::Order { ticket, order })
+            }
             Command::Status(answer) => {
                 let ended = self.feed(Input::Tick)?;
                 // Whoever asked may have gone.
@@ -188,6 +207,12 @@ impl Driver {
             Effect::SetAsideCheckpoint(name) => self.checkpoints.set_aside(&name).with_context(|| {
                 format!("could not rename the damaged checkpoint {name}; rename it by hand")
             })?,
+            Effect::Answer { ticket, answer } => {
+                if let Some(waiting) = self.answers.remove(&ticket) {
+                    // Whoever asked may have gone.
+                    let _ = waiting.send(answer);
+                }
+            }
             Effect::Notice { at, notice } => {
                 match notice.weight() {
                     Weight::Usual => tracing::info!("{notice}"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use m2t_common::machine_link::Outcome;
 use m2t_coordinator_core::Input;
+use m2t_proto::wire::control_server::ControlServer;
 use m2t_proto::wire::coordinator_server::CoordinatorServer;
 use m2t_proto::wire::status_server::StatusServer;
 use tokio::net::TcpListener;
@@ -73,6 +74,7 @@ async fn serve_grpc(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<CoordinatorServer<Service>>().await;
     health.set_serving::<StatusServer<Service>>().await;
+    health.set_serving::<ControlServer<Service>>().await;
     // Each version of reflection lists all there is, the other one too.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -89,7 +91,8 @@ async fn serve_grpc(
     };
     let server = Server::builder()
         .add_service(CoordinatorServer::from_arc(Arc::clone(&service)))
-        .add_service(StatusServer::from_arc(service))
+        .add_service(StatusServer::from_arc(Arc::clone(&service)))
+        .add_service(ControlServer::from_arc(service))
         .add_service(health_service)
         .add_service(
             reflection()

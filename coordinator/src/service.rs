@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use m2t_common::machine_link::{FromMachine, ToMachine};
+use m2t_common::order::{Answer, Order};
 use m2t_common::status::Status as RunStatus;
 use m2t_coordinator_core::{Input, StreamId};
 use m2t_proto::{WireError, wire};
@@ -80,6 +81,44 @@ impl wire::status_server::Status for Service {
         let (to_watcher, stream) = mpsc::channel(1);
         tokio::spawn(show(self.published.clone(), to_watcher));
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+#[tonic::async_trait]
+impl wire::control_server::Control for Service {
+    async fn pause(&self, _: Request<wire::PauseRequest>) -> Result<Response<wire::Accepted>, Status> {
+        self.ask(Order::Pause).await
+    }
+
+    async fn resume(&self, _: Request<wire::ResumeRequest>) -> Result<Response<wire::Accepted>, Status> {
+        self.ask(Order::Resume).await
+    }
+
+    async fn stop(&self, _: Request<wire::StopRequest>) -> Result<Response<wire::Accepted>, Status> {
+        self.ask(Order::Stop).await
+    }
+
+    async fn drain(&self, request: Request<wire::DrainRequest>) -> Result<Response<wire::Accepted>, Status> {
+        let machine = request.into_inner().machine;
+        let machine = machine
+            .parse()
+            .map_err(|error| Status::invalid_argument(format!("DrainRequest.machine: {error}")))?;
+        self.ask(Order::Drain(machine)).await
+    }
+}
+
+impl Service {
+    async fn ask(&self, order: Order) -> Result<Response<wire::Accepted>, Status> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command::Order { order, answer };
+        self.queue.send(command).await.map_err(|_| over())?;
+        match answered.await.map_err(|_| over())? {
+            Answer::Accepted(accepted) => {
+                let sentence = accepted.to_string();
+                Ok(Response::new(wire::Accepted { sentence }))
+            }
+            Answer::Refused(refused) => Err(Status::failed_precondition(refused.to_string())),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{N_STEPS, assert_finished, two_daemons_of_two, wait_held_at};
 
 /// What the coordinator serves.
 const SERVICES: &str = "services: grpc.health.v1.Health grpc.reflection.v1.ServerReflection \
-                        grpc.reflection.v1alpha.ServerReflection m2t.v1.Coordinator m2t.v1.Status";
+                        grpc.reflection.v1alpha.ServerReflection m2t.v1.Control m2t.v1.Coordinator m2t.v1.Status";
 
 #[test]
 fn a_python_client_reads_status_and_stream_by_reflection_alone() {

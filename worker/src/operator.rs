@@ -4,6 +4,7 @@
 
 pub mod data;
 pub mod help;
+pub mod orders;
 pub mod progress;
 pub mod recipe;
 pub mod status;

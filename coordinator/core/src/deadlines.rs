@@ -6,7 +6,7 @@ use m2t_common::{MachineName, Timestamp};
 
 use crate::machine::{Link, Machine};
 use crate::phase::Phase;
-use crate::{Core, Effect, LostBy};
+use crate::{Core, Effect, EndCause, LostBy};
 
 impl Core {
     /// When to send an [`Input::Tick`](crate::Input::Tick) at the latest; none while nothing is waited for.
@@ -18,7 +18,8 @@ impl Core {
                 ready.then(|| since.after(self.settings.grace()))
             }
             Phase::Forming { until, .. } | Phase::Draining { until, .. } => Some(*until),
-            Phase::Training { .. } => None,
+            Phase::Training { progressed, .. } => Some(progressed.after(self.step_deadline())),
+            Phase::Paused => None,
             Phase::Finished { .. } | Phase::Stopped { .. } | Phase::Failed(_) => None,
         };
         let timeout = self.settings.heartbeat_timeout();
@@ -42,8 +43,31 @@ impl Core {
         match &self.phase {
             Phase::Forming { until, .. } if *until <= self.now => self.forming_timed_out(effects),
             Phase::Draining { until, .. } if *until <= self.now => self.draining_timed_out(effects),
+            Phase::Training { progressed, .. } if progressed.after(self.step_deadline()) <= self.now => {
+                self.stalled(effects);
+            }
             _ => {}
         }
+    }
+}
+
+impl Core {
+    /// How long a step may take before its group counts as stuck: long until a few are measured, then many times the
+    /// longest of the last ones. No shorter than ten heartbeat timeouts, for a checkpoint on a slow disk holds up a step.
+    pub(crate) fn step_deadline(&self) -> Duration {
+        let floor = self.settings.heartbeat_timeout() * 10;
+        match self.speed.longest_of_enough() {
+            Some(longest) => (longest * 10).max(floor),
+            None => self.settings.patience(),
+        }
+    }
+
+    /// No step was committed for too long: somewhere in the group something hangs. Nobody knows where, for in a
+    /// collective all wait for all; so all trainers end, the one that hangs by its daemon's kill.
+    fn stalled(&mut self, effects: &mut Vec<Effect>) {
+        let after = self.step_deadline();
+        let step = self.committed.next();
+        self.end_generation(EndCause::Stalled { step, after }, effects);
     }
 }
 

@@ -15,7 +15,7 @@ impl Core {
             Phase::Training { .. } => self.begin_drain(DrainReason::Stop, effects),
             Phase::Draining { why, .. } if *why != DrainReason::LastStep => *why = DrainReason::Stop,
             Phase::Draining { .. } => {}
-            Phase::Gathering { .. } | Phase::Forming { .. } => self.stopped(effects),
+            Phase::Gathering { .. } | Phase::Forming { .. } | Phase::Paused => self.stopped(effects),
             Phase::Finished { .. } | Phase::Stopped { .. } | Phase::Failed(_) => {}
         }
     }
@@ -24,7 +24,7 @@ impl Core {
     pub(crate) fn begin_drain(&mut self, why: DrainReason, effects: &mut Vec<Effect>) {
         let until = self.now.after(self.settings.patience());
         match std::mem::replace(&mut self.phase, Phase::gathering()) {
-            Phase::Forming { group, .. } | Phase::Training { group } => {
+            Phase::Forming { group, .. } | Phase::Training { group, .. } => {
                 self.phase = Phase::Draining { group, why, until };
                 self.note(Notice::Draining { why }, effects);
                 self.assign_all(effects);
@@ -46,7 +46,11 @@ impl Core {
         match (finished, digest, why) {
             (true, Some(digest), _) => self.finish(step, digest, effects),
             (_, _, DrainReason::Stop) => self.stopped(effects),
-            (_, _, DrainReason::Leaving | DrainReason::LastStep | DrainReason::TooDamaged) => {
+            (
+                _,
+                _,
+                DrainReason::Leaving | DrainReason::Pause | DrainReason::LastStep | DrainReason::TooDamaged,
+            ) => {
                 self.end_generation(EndCause::Drained { step }, effects);
             }
         }

@@ -2,12 +2,13 @@
 
 use m2t_common::machine_link::{Outcome, ToMachine};
 use m2t_common::manifest::CheckpointName;
+use m2t_common::order::Answer;
 use m2t_common::report::{CheckpointReport, StepReport};
 use m2t_common::schedule::Rates;
 use m2t_common::{Generation, Step, Timestamp};
 
 use crate::history::Record;
-use crate::input::StreamId;
+use crate::input::{StreamId, Ticket};
 use crate::notice::Notice;
 
 /// One thing to do. To be carried out in the order given.
@@ -42,6 +43,13 @@ pub enum Effect {
     DeleteCheckpoint(CheckpointName),
     /// Rename a damaged checkpoint's folder, so that it is in nobody's way and can be looked at.
     SetAsideCheckpoint(CheckpointName),
+    /// Answer an operator.
+    Answer {
+        /// The ticket of the question.
+        ticket: Ticket,
+        /// The answer.
+        answer: Answer,
+    },
     /// Tell people: log and event file.
     Notice {
         /// When it happened.

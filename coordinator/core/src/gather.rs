@@ -132,7 +132,7 @@ impl Core {
             since: self.now,
         };
         let (group, why) = match std::mem::replace(&mut self.phase, gathering) {
-            Phase::Forming { group, .. } | Phase::Training { group } => (group, None),
+            Phase::Forming { group, .. } | Phase::Training { group, .. } => (group, None),
             Phase::Draining { group, why, .. } => (group, Some(why)),
             other => {
                 self.phase = other;
@@ -165,7 +165,10 @@ impl Core {
     /// Whether this end counts towards giving up. A machine that is lost or leaves does not: the next generation forms
     /// without it.
     fn was_fruitless(&self, group: &LiveGroup, cause: &EndCause) -> bool {
-        let by_trainers = matches!(cause, EndCause::TrainerFailed { .. } | EndCause::NotReady { .. });
+        let by_trainers = matches!(
+            cause,
+            EndCause::TrainerFailed { .. } | EndCause::NotReady { .. } | EndCause::Stalled { .. }
+        );
         by_trainers && self.committed <= group.start
     }
 

@@ -41,6 +41,10 @@ pub enum Record {
         /// Why.
         why: Dropped,
     },
+    /// An operator paused the run.
+    Paused,
+    /// An operator resumed it.
+    Resumed,
     /// All steps are done.
     Finished {
         /// The last step.
@@ -106,6 +110,8 @@ pub(crate) struct History {
     pub(crate) homes: Homes,
     /// Checkpoints to start from.
     pub(crate) checkpoints: BTreeMap<CheckpointName, CheckpointReport>,
+    /// Whether an operator wants the run paused.
+    pub(crate) paused: bool,
     /// The end: last step and final digest.
     pub(crate) finished: Option<(Step, String)>,
 }
@@ -130,6 +136,8 @@ impl History {
             Record::CheckpointDropped { name, .. } => {
                 self.checkpoints.remove(name);
             }
+            Record::Paused => self.paused = true,
+            Record::Resumed => self.paused = false,
             Record::Finished { step, state_digest } => {
                 self.finished = Some((*step, state_digest.clone()));
             }

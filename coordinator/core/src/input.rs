@@ -2,11 +2,16 @@
 
 use m2t_common::machine_link::FromMachine;
 use m2t_common::manifest::CheckpointName;
+use m2t_common::order::Order;
 use m2t_common::report::CheckpointReport;
 
 /// One attached stream. The shell numbers them and never uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(pub u64);
+
+/// An operator's question. The shell numbers them and never uses a number twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +41,13 @@ pub enum Input {
     },
     /// The coordinator was asked to stop.
     Stop,
+    /// An operator asks something.
+    Order {
+        /// What the answer is to carry.
+        ticket: Ticket,
+        /// What is asked.
+        order: Order,
+    },
     /// Time passed.
     Tick,
 }

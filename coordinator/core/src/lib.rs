@@ -31,8 +31,10 @@
 //!  Failed: after three generations in a row whose trainers failed before any step     │ Finished │
 //!  was committed, or a drain because more files are damaged than the recipe bears.    └──────────┘
 //! ```
-//! A generation ends when a trainer of it fails or a machine of it is lost; the next one starts from the newest
-//! checkpoint. Forming, Training and Draining carry their group of devices; nothing of it outlives the phase.
+//! Paused: what Gathering becomes for as long as an operator wants the run paused; a drain precedes it.
+//!
+//! A generation ends when a trainer of it fails, a machine of it is lost, or no step is committed for too long; the next
+//! one starts from the newest checkpoint. Forming, Training and Draining carry their group of devices; nothing of it outlives the phase.
 //!
 //! # Level-triggered
 //! Whatever a machine says, its answer carries its whole current assignment (a heartbeat is answered by nothing else),
@@ -56,6 +58,7 @@ mod machine;
 mod membership;
 mod news;
 mod notice;
+mod orders;
 mod phase;
 mod reason;
 mod settings;
@@ -74,7 +77,7 @@ use m2t_common::{MachineName, Step, Timestamp};
 
 pub use effect::{CommittedStep, Effect};
 pub use history::{Dropped, Record, ResumeError};
-pub use input::{DiskFacts, FoundCheckpoint, Input, StreamId};
+pub use input::{DiskFacts, FoundCheckpoint, Input, StreamId, Ticket};
 pub use notice::{Notice, Weight};
 pub use reason::{DrainReason, EndCause, Failure, LostBy, Refusal};
 pub use settings::Settings;
@@ -167,6 +170,7 @@ impl Core {
             Input::CheckpointVerified(report) => self.checkpoint_verified(report, effects),
             Input::CheckpointBroken { name, problem } => self.checkpoint_broken(name, problem, effects),
             Input::Stop => self.stop(effects),
+            Input::Order { ticket, order } => self.order(ticket, order, effects),
             Input::Tick => self.tick(effects),
         }
         self.settle(effects);
@@ -180,9 +184,10 @@ impl Core {
             Phase::Training { .. } if self.too_damaged().is_some() => {
                 self.begin_drain(DrainReason::TooDamaged, effects);
             }
-            Phase::Gathering { .. } | Phase::Forming { .. } | Phase::Training { .. } => {}
+            Phase::Gathering { .. } | Phase::Forming { .. } | Phase::Training { .. } | Phase::Paused => {}
             Phase::Finished { .. } | Phase::Stopped { .. } | Phase::Failed(_) => {}
         }
+        self.settle_pause();
         if matches!(self.phase, Phase::Gathering { .. }) {
             self.settle_gathering(effects);
         }

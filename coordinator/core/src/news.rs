@@ -128,7 +128,8 @@ impl Core {
         match std::mem::replace(&mut self.phase, Phase::gathering()) {
             Phase::Forming { group, .. } if group.before(Stage::Running).is_empty() => {
                 let generation = group.generation;
-                self.phase = Phase::Training { group };
+                let progressed = self.now;
+                self.phase = Phase::Training { group, progressed };
                 self.note(Notice::Training { generation }, effects);
             }
             other => self.phase = other,

@@ -1,6 +1,7 @@
 //! What people are told: the log, the event file and the status show these.
 
 use m2t_common::manifest::CheckpointName;
+use m2t_common::order::Order;
 use m2t_common::report::ReplacedFile;
 use m2t_common::{DeviceId, Generation, MachineName, Step};
 
@@ -31,6 +32,12 @@ pub enum Notice {
         steps_per_epoch: u64,
         /// T.
         total_steps: u64,
+    },
+    /// An operator asked something, and it is done.
+    #[error("an operator {}", said(.order))]
+    Ordered {
+        /// What.
+        order: Order,
     },
     /// A file that cannot be decoded was met for the first time.
     #[error("{} cannot be decoded and is replaced by sample {}: {}", .file.path, .file.by.0, .file.reason)]
@@ -211,7 +218,9 @@ impl Notice {
             | Self::AlsoFailed { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. } => Weight::Trouble,
-            Self::Ended { cause, .. } if !matches!(cause, EndCause::Drained { .. }) => Weight::Trouble,
+            Self::Ended { cause, .. } if !matches!(cause, EndCause::Drained { .. } | EndCause::Paused) => {
+                Weight::Trouble
+            }
             Self::Failed(_) => Weight::End,
             _ => Weight::Usual,
         }
@@ -223,6 +232,7 @@ impl Notice {
             Self::Begun => "run_begun",
             Self::Continued { .. } => "run_continued",
             Self::DataBound { .. } => "data_bound",
+            Self::Ordered { .. } => "ordered",
             Self::Replaced { .. } => "file_replaced",
             Self::CheckpointFailed { .. } => "checkpoint_failed",
             Self::Attached { .. } => "machine_attached",
@@ -246,5 +256,14 @@ impl Notice {
             Self::Stopped { .. } => "run_stopped",
             Self::Failed(_) => "run_failed",
         }
+    }
+}
+
+fn said(order: &Order) -> String {
+    match order {
+        Order::Pause => "paused the run".to_owned(),
+        Order::Resume => "resumed the run".to_owned(),
+        Order::Stop => "stopped the run".to_owned(),
+        Order::Drain(machine) => format!("drains machine {machine}"),
     }
 }

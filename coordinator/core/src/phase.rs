@@ -28,6 +28,8 @@ pub(crate) enum Phase {
     Training {
         /// The devices.
         group: LiveGroup,
+        /// When a step was last committed; at first, when training began.
+        progressed: Timestamp,
     },
     /// All devices stop at the next step boundary.
     Draining {
@@ -38,6 +40,8 @@ pub(crate) enum Phase {
         /// When patience ends.
         until: Timestamp,
     },
+    /// Paused by an operator: machines stay, nothing is formed.
+    Paused,
     /// All steps are done.
     Finished {
         /// The last step.
@@ -64,20 +68,28 @@ impl Phase {
     /// The group, in the phases that have one.
     pub(crate) fn group(&self) -> Option<&LiveGroup> {
         match self {
-            Self::Forming { group, .. } | Self::Training { group } | Self::Draining { group, .. } => {
+            Self::Forming { group, .. } | Self::Training { group, .. } | Self::Draining { group, .. } => {
                 Some(group)
             }
-            Self::Gathering { .. } | Self::Finished { .. } | Self::Stopped { .. } | Self::Failed(_) => None,
+            Self::Gathering { .. }
+            | Self::Paused
+            | Self::Finished { .. }
+            | Self::Stopped { .. }
+            | Self::Failed(_) => None,
         }
     }
 
     /// The group, to change it.
     pub(crate) fn group_mut(&mut self) -> Option<&mut LiveGroup> {
         match self {
-            Self::Forming { group, .. } | Self::Training { group } | Self::Draining { group, .. } => {
+            Self::Forming { group, .. } | Self::Training { group, .. } | Self::Draining { group, .. } => {
                 Some(group)
             }
-            Self::Gathering { .. } | Self::Finished { .. } | Self::Stopped { .. } | Self::Failed(_) => None,
+            Self::Gathering { .. }
+            | Self::Paused
+            | Self::Finished { .. }
+            | Self::Stopped { .. }
+            | Self::Failed(_) => None,
         }
     }
 
@@ -87,9 +99,11 @@ impl Phase {
             Self::Finished { .. } => Some(Outcome::Finished),
             Self::Stopped { .. } => Some(Outcome::Stopped),
             Self::Failed(_) => Some(Outcome::Failed),
-            Self::Gathering { .. } | Self::Forming { .. } | Self::Training { .. } | Self::Draining { .. } => {
-                None
-            }
+            Self::Gathering { .. }
+            | Self::Forming { .. }
+            | Self::Training { .. }
+            | Self::Draining { .. }
+            | Self::Paused => None,
         }
     }
 
@@ -100,6 +114,7 @@ impl Phase {
             Self::Forming { .. } => PhaseName::Forming,
             Self::Training { .. } => PhaseName::Training,
             Self::Draining { .. } => PhaseName::Draining,
+            Self::Paused => PhaseName::Paused,
             Self::Finished { .. } => PhaseName::Finished,
             Self::Stopped { .. } => PhaseName::Stopped,
             Self::Failed(_) => PhaseName::Failed,

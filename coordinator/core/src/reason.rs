@@ -113,6 +113,20 @@ pub enum EndCause {
         /// How long was waited.
         after: Duration,
     },
+    /// No step was committed for too long.
+    #[error(
+        "step {step} was not committed within {} s: a trainer hangs, or its network or disk does",
+        .after.as_secs()
+    )]
+    Stalled {
+        /// The step that did not come.
+        step: Step,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// An operator paused the run before its first step.
+    #[error("the run was paused")]
+    Paused,
     /// All devices stopped, as asked.
     #[error("it drained at step {step}")]
     Drained {
@@ -144,6 +158,9 @@ pub enum DrainReason {
     /// A machine was asked to stop.
     #[error("a machine leaves")]
     Leaving,
+    /// An operator paused the run.
+    #[error("the run was paused")]
+    Pause,
     /// The first device did the last step.
     #[error("the last step is done")]
     LastStep,

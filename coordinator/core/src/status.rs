@@ -62,7 +62,7 @@ impl Core {
                     list(&behind)
                 )
             }
-            Phase::Training { group } => {
+            Phase::Training { group, .. } => {
                 format!(
                     "{} on {} devices",
                     start_of(group.generation, group.start),
@@ -78,6 +78,11 @@ impl Core {
                     list(&behind)
                 };
                 format!("{why}; {n_stopped} of {n} devices stopped; waiting for {rest}")
+            }
+            Phase::Paused => {
+                let n = self.available().len();
+                let at = self.history.start_step();
+                format!("paused at step {at}, with {n} devices ready; m2t resume goes on")
             }
             Phase::Finished { step } => format!("all {step} steps are done"),
             Phase::Stopped { resume_from } => {
@@ -147,7 +152,7 @@ impl Core {
             (Standing::Ready(_), _, Phase::Forming { .. }) if member => "starting".to_owned(),
             (Standing::Ready(_), _, Phase::Draining { .. }) if member => "draining".to_owned(),
             (Standing::Ready(_), _, _) if member => "training".to_owned(),
-            (Standing::Ready(_), _, Phase::Gathering { .. }) => "ready".to_owned(),
+            (Standing::Ready(_), _, Phase::Gathering { .. } | Phase::Paused) => "ready".to_owned(),
             (Standing::Ready(_), ..) => "spare".to_owned(),
         }
     }

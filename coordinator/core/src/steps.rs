@@ -7,6 +7,7 @@ use m2t_common::report::StepReport;
 use m2t_common::{DeviceId, Step};
 
 use crate::effect::CommittedStep;
+use crate::phase::Phase;
 use crate::{Core, Effect};
 
 /// How long the last steps took.
@@ -31,6 +32,13 @@ impl Speed {
         let n_steps = self.recent.len();
         let total: f64 = self.recent.iter().map(Duration::as_secs_f64).sum();
         (n_steps > 0).then(|| total / n_steps as f64)
+    }
+
+    /// The longest of the last steps; none before enough are measured to judge by.
+    pub(crate) fn longest_of_enough(&self) -> Option<Duration> {
+        const ENOUGH: usize = 5;
+        let longest = self.recent.iter().max().copied();
+        longest.filter(|_| self.recent.len() >= ENOUGH)
     }
 
     /// Forgets: the next generation has other devices.
@@ -87,6 +95,9 @@ impl Core {
             return;
         }
         let before = std::mem::replace(&mut self.committed, upto);
+        if let Phase::Training { progressed, .. } = &mut self.phase {
+            *progressed = self.now;
+        }
         self.fruitless = 0;
         let Some(group) = self.phase.group_mut() else {
             return;

@@ -5,6 +5,7 @@ mod data;
 mod ending;
 mod forming;
 mod membership;
+mod orders;
 mod resume;
 mod training;
 
@@ -186,6 +187,11 @@ impl Story {
         self.input(Input::Tick);
     }
 
+    /// The time so many milliseconds from now.
+    fn now_after(&self, milliseconds: u64) -> Timestamp {
+        Timestamp(self.now + milliseconds)
+    }
+
     /// The last effects as text, without notices.
     fn effects(&self) -> Vec<String> {
         self.last.iter().filter_map(show).collect()
@@ -231,6 +237,7 @@ fn show(effect: &Effect) -> Option<String> {
         Effect::VerifyCheckpoint(report) => format!("verify {}", report.step),
         Effect::DeleteCheckpoint(name) => format!("delete {}", name.step()),
         Effect::SetAsideCheckpoint(name) => format!("set aside {}", name.step()),
+        Effect::Answer { .. } => "answer".into(),
         Effect::Exit(outcome) => format!("exit {outcome:?}"),
     })
 }
@@ -252,6 +259,8 @@ fn show_record(record: &Record) -> String {
         }
         Record::Checkpoint(report) => format!("checkpoint {}", report.step),
         Record::CheckpointDropped { name, why } => format!("dropped {} {why:?}", name.step()),
+        Record::Paused => "paused".into(),
+        Record::Resumed => "resumed".into(),
         Record::Finished { step, state_digest } => format!("finished {step} {state_digest}"),
     }
 }

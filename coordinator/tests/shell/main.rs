@@ -167,6 +167,19 @@ async fn what_a_daemon_may_not_do_is_answered_in_a_sentence() {
 }
 
 #[tokio::test]
+async fn a_daemon_of_another_version_is_refused_and_told_what_to_do() {
+    let (_folder, output) = folder();
+    let running = start(&output).await;
+    let mut other = Daemon::attach_as(&running, "a", "9.9.9").await;
+    let ours = env!("CARGO_PKG_VERSION");
+    let reason = format!(
+        "this daemon is version 9.9.9 and the coordinator is version {ours}; install the same version on every machine"
+    );
+    assert_eq!(other.next().await, Some(ToMachine::Refuse { reason }));
+    assert_eq!(other.next().await, None);
+}
+
+#[tokio::test]
 async fn another_recipe_on_the_same_output_is_refused() {
     let (_folder, output) = folder();
     let running = start(&output).await;

@@ -32,6 +32,7 @@ async fn reflection_lists_every_service() {
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
             "grpc.reflection.v1alpha.ServerReflection",
+            "m2t.v1.Control",
             "m2t.v1.Coordinator",
             "m2t.v1.Status",
         ]

@@ -94,11 +94,16 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) async fn attach(running: &Running, machine: &str) -> Self {
+        Self::attach_as(running, machine, env!("CARGO_PKG_VERSION")).await
+    }
+
+    /// A daemon of a version of its own.
+    pub(crate) async fn attach_as(running: &Running, machine: &str, version: &str) -> Self {
         let mut client = CoordinatorClient::connect(running.address.clone()).await.unwrap();
         let (say, messages) = mpsc::channel(64);
         let hello = FromMachine::Hello(Hello {
             machine: machine.parse().unwrap(),
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: version.into(),
             instance: 1,
             devices: vec![DeviceFacts {
                 index: DeviceIndex(0),

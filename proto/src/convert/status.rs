@@ -61,6 +61,7 @@ impl From<PhaseName> for wire::Phase {
             PhaseName::Finished => Self::Finished,
             PhaseName::Stopped => Self::Stopped,
             PhaseName::Failed => Self::Failed,
+            PhaseName::Paused => Self::Paused,
         }
     }
 }
@@ -80,6 +81,7 @@ impl TryFrom<wire::Phase> for PhaseName {
             wire::Phase::Finished => Self::Finished,
             wire::Phase::Stopped => Self::Stopped,
             wire::Phase::Failed => Self::Failed,
+            wire::Phase::Paused => Self::Paused,
         })
     }
 }

@@ -225,8 +225,10 @@ fn status(phase: PhaseName) -> Status {
 
 #[test]
 fn every_phase_of_a_status_survives_the_wire() {
-    use PhaseName::{Draining, Failed, Finished, Forming, Gathering, Stopped, Training};
-    for phase in [Gathering, Forming, Training, Draining, Finished, Stopped, Failed] {
+    use PhaseName::{Draining, Failed, Finished, Forming, Gathering, Paused, Stopped, Training};
+    for phase in [
+        Gathering, Forming, Training, Draining, Paused, Finished, Stopped, Failed,
+    ] {
         there_and_back::<_, wire::RunStatus>(&status(phase));
     }
     there_and_back::<_, wire::RunStatus>(&Status {

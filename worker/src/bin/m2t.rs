@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::daemon::CoordinatorAddress;
+use m2t_worker::operator::orders::{self, Order};
 use m2t_worker::operator::{Refused, data, help, recipe, run_trainer, status, train};
 
 /// Trains encoders without labels (Momentum² Teacher), watches runs, works with their recipes, data and checkpoints.
@@ -31,6 +32,8 @@ enum Command {
     Train(train::TrainOptions),
     /// Show where a run stands.
     Status(StatusOptions),
+    #[command(flatten)]
+    Order(Order),
     /// Print a recipe with the source of each value; without a name, list the published runs.
     Recipe(recipe::Options),
     /// Make, arrange and check data sets.
@@ -133,6 +136,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Train(options) => train::train(&options),
         Command::Status(options) => show_status(&options),
+        Command::Order(order) => give_order(order),
         Command::Recipe(options) => recipe::run(&options, &mut std::io::stdout()),
         Command::Data(DataCommand::Synth(options)) => make_data(options),
         Command::Data(DataCommand::Check(options)) => data::check(&options, &mut std::io::stdout()),
@@ -176,16 +180,26 @@ fn make_data(options: SynthOptions) -> anyhow::Result<ExitCode> {
     }
 }
 
+fn give_order(order: Order) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout();
+    event_loop()?.block_on(orders::ask(order, &mut out))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn event_loop() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")
+}
+
 fn show_status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
     let format = if options.json {
         status::Format::Json
     } else {
         status::Format::Table
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the event loop")?;
+    let runtime = event_loop()?;
     let mut out = std::io::stdout();
     runtime.block_on(async {
         if options.watch {

@@ -104,11 +104,16 @@ pub async fn fetch(coordinator: &CoordinatorAddress) -> anyhow::Result<Status> {
 }
 
 async fn connect(coordinator: &CoordinatorAddress) -> anyhow::Result<StatusClient<Channel>> {
+    Ok(StatusClient::new(channel(coordinator).await?))
+}
+
+/// A channel to the coordinator.
+pub(super) async fn channel(coordinator: &CoordinatorAddress) -> anyhow::Result<Channel> {
     let (channel, _) = coordinator.connect().await.map_err(|error| {
         let reason = sentence(&error);
         anyhow!("no coordinator answers at {coordinator} ({reason}); start one, or name another with --coordinator")
     })?;
-    Ok(StatusClient::new(channel))
+    Ok(channel)
 }
 
 fn convert(status: wire::RunStatus) -> anyhow::Result<Status> {

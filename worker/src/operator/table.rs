@@ -45,6 +45,7 @@ fn head(status: &Status) -> String {
         PhaseName::Forming => "forming",
         PhaseName::Training => "training",
         PhaseName::Draining => "draining",
+        PhaseName::Paused => "paused",
         PhaseName::Finished => "finished",
         PhaseName::Stopped => "stopped",
         PhaseName::Failed => "failed",

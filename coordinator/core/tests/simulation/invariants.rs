@@ -26,6 +26,7 @@ pub(crate) struct Ledger {
     placements: BTreeMap<Generation, Placement>,
     checkpoints: BTreeSet<CheckpointName>,
     metrics: Step,
+    paused: bool,
     closed: BTreeSet<StreamId>,
 }
 
@@ -60,12 +61,15 @@ impl Ledger {
                     "{name} is deleted, but was not dropped before"
                 );
             }
-            Effect::VerifyCheckpoint(_) | Effect::Notice { .. } | Effect::Exit(_) => {}
+            Effect::VerifyCheckpoint(_) | Effect::Answer { .. } | Effect::Notice { .. } | Effect::Exit(_) => {
+            }
         }
     }
 
     fn check_record(&mut self, record: &Record) {
         match record {
+            Record::Paused => self.paused = true,
+            Record::Resumed => self.paused = false,
             Record::Generation {
                 generation,
                 placement,
@@ -73,6 +77,10 @@ impl Ledger {
             } => {
                 let highest = self.placements.keys().next_back().copied().unwrap_or_default();
                 assert_eq!(*generation, highest.next(), "generations rise by one");
+                assert!(
+                    !self.paused,
+                    "generation {generation} forms although the run is paused"
+                );
                 let ranks: Vec<Rank> = placement
                     .devices
                     .iter()

@@ -36,6 +36,7 @@ fn action() -> impl Strategy<Value = Action> {
         4 => (1u64..2_000).prop_map(Action::Advance),
         1 => (0usize..6).prop_map(Action::CrashCoordinator),
         1 => Just(Action::StopCoordinator),
+        2 => index.prop_map(Action::Order),
     ]
 }
 

@@ -1,11 +1,14 @@
 //! Everything in one struct: core, journal, machines, network, disk, clock. Actions resolve to what is possible now.
 
 use m2t_common::machine_link::{FromMachine, Outcome};
+use m2t_common::order::Order;
 use m2t_common::recipe::resolve;
 use m2t_common::recipe::written::Source;
 use m2t_common::report::CheckpointReport;
 use m2t_common::{Generation, Timestamp};
-use m2t_coordinator_core::{Core, DiskFacts, Effect, FoundCheckpoint, Input, Record, Settings, StreamId};
+use m2t_coordinator_core::{
+    Core, DiskFacts, Effect, FoundCheckpoint, Input, Record, Settings, StreamId, Ticket,
+};
 
 use crate::invariants::Ledger;
 use crate::machine::{Cluster, Machine, checkpoint};
@@ -44,6 +47,8 @@ pub(crate) enum Action {
     CrashCoordinator(usize),
     /// The coordinator is asked to stop.
     StopCoordinator,
+    /// An operator asks something.
+    Order(u8),
 }
 
 /// What chaos reached.
@@ -66,6 +71,8 @@ pub(crate) struct World {
     cluster: Cluster,
     verifying: Vec<CheckpointReport>,
     next_stream: u64,
+    next_ticket: u64,
+    answered: Option<Ticket>,
     /// The coordinator crashes after so many more effects.
     fuse: Option<usize>,
     ended: Option<Outcome>,
@@ -94,6 +101,8 @@ impl World {
             cluster: Cluster::default(),
             verifying: Vec::new(),
             next_stream: 0,
+            next_ticket: 0,
+            answered: None,
             fuse: None,
             ended: None,
             ledger: Ledger::default(),
@@ -147,6 +156,7 @@ impl World {
             }
             Action::CrashCoordinator(after) => self.fuse = Some(after),
             Action::StopCoordinator => self.input(Input::Stop),
+            Action::Order(choice) => self.order(choice, pick(choice)),
         }
         if self.ended.is_some_and(|outcome| outcome != Outcome::Finished) {
             self.restart();
@@ -160,11 +170,31 @@ impl World {
             match self.ended {
                 Some(Outcome::Finished) => return self.check_finished(),
                 Some(Outcome::Stopped | Outcome::Failed) => self.restart(),
-                None => {}
+                None => self.ask(Order::Resume),
             }
             self.round();
         }
         panic!("no progress: {:#?}\n{:#?}", self.core.status(), self.machines);
+    }
+
+    fn order(&mut self, choice: u8, machine: usize) {
+        self.ask(match choice % 4 {
+            0 => Order::Pause,
+            1 => Order::Resume,
+            2 => Order::Stop,
+            _ => Order::Drain(self.machines[machine].name.clone()),
+        });
+    }
+
+    /// Asks, and checks that the answer came before anything else, unless the coordinator crashed.
+    fn ask(&mut self, order: Order) {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let crashes = self.seen.crashes;
+        let ended = self.ended.is_some();
+        self.input(Input::Order { ticket, order });
+        let answered = self.answered == Some(ticket);
+        assert!(answered || ended || self.seen.crashes > crashes, "no answer");
     }
 
     /// All that can happen happens once; when it is nothing, time passes.
@@ -314,6 +344,7 @@ impl World {
             Effect::DeleteCheckpoint(name) | Effect::SetAsideCheckpoint(name) => {
                 self.cluster.disk.remove(&name.step().0);
             }
+            Effect::Answer { ticket, .. } => self.answered = Some(ticket),
             Effect::CutBack { .. } | Effect::Notice { .. } => {}
             Effect::Exit(outcome) => self.ended = Some(outcome),
         }
