@@ -1,4 +1,4 @@
-// Gloo out of libtorch's c10d: a store to meet at, a process group, and its operations as handles to wait for.
+// Gloo out of libtorch's c10d: a store to meet at, a process group, and messages between two of it as works to wait for.
 #include "shim.h"
 
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -41,7 +41,7 @@ char* m2t_gloo_new(Store* store, const char* address, int index, int size, uint6
   return m2t::guarded([&] {
     auto options = c10d::ProcessGroupGloo::Options::create(std::chrono::milliseconds(timeout_ms));
     options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(address));
-    // One thread: operations end in the order they were started in.
+    // For c10d's collectives, which are not used: messages take no thread of these.
     options->threads = 1;
     *out = new Group(c10::make_intrusive<c10d::ProcessGroupGloo>(*store, index, size, options));
   });
@@ -49,26 +49,28 @@ char* m2t_gloo_new(Store* store, const char* address, int index, int size, uint6
 
 void m2t_gloo_free(Group* group) { delete group; }
 
-char* m2t_gloo_all_reduce(Group* group, at::Tensor* tensor, uint8_t maximum, Work** out) {
+char* m2t_gloo_send(Group* group, at::Tensor* tensor, int to, Work** out) {
   return m2t::guarded([&] {
-    c10d::AllreduceOptions options;
-    options.reduceOp = maximum ? c10d::ReduceOp::MAX : c10d::ReduceOp::SUM;
     std::vector<at::Tensor> tensors{*tensor};
-    *out = new Work((*group)->allreduce(tensors, options));
+    *out = new Work((*group)->send(tensors, to, 0));
   });
 }
 
-char* m2t_gloo_broadcast(Group* group, at::Tensor* tensor, int root, Work** out) {
+char* m2t_gloo_receive(Group* group, at::Tensor* tensor, int from, int tag, Work** out) {
   return m2t::guarded([&] {
-    c10d::BroadcastOptions options;
-    options.rootRank = root;
     std::vector<at::Tensor> tensors{*tensor};
-    *out = new Work((*group)->broadcast(tensors, options));
+    *out = new Work((*group)->recv(tensors, from, tag));
   });
 }
 
-char* m2t_work_wait(Work* work) {
-  return m2t::guarded([&] { (*work)->wait(); });
+// A timeout of 0 is the group's. Whether the work is done: false after an abort.
+char* m2t_work_wait(Work* work, uint64_t timeout_ms, uint8_t* done) {
+  return m2t::guarded([&] { *done = (*work)->wait(std::chrono::milliseconds(timeout_ms)); });
+}
+
+// From any thread: a wait for this work, the one under way or the next, ends at once.
+char* m2t_work_abort(Work* work) {
+  return m2t::guarded([&] { (*work)->abort(); });
 }
 
 void m2t_work_free(Work* work) { delete work; }

@@ -2,9 +2,13 @@
 //!
 //! [`Solo`] is a group of one device, [`Gloo`] one of CPU devices over TCP; NCCL joins for GPUs. Operations are started
 //! in the same order on every device and each returns a [`Handle`] to wait for. Why a trait of our own and not
-//! c10d's backend class: the trainer needs two operations, each with an owner of the tensor it works on, and errors as values.
+//! c10d's backend class: the trainer needs few operations, each with an owner of the tensor it works on, and errors as values.
+//!
+//! A group is never mended: when a peer is lost or the placement changes, the survivors abort it, drop it and make a new one.
 
 mod gloo;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::Tensor;
 
@@ -34,22 +38,42 @@ pub trait Collective: Send + Sync {
 
     /// Overwrites the tensor (contiguous, of the same shape and kind everywhere) with that of device `root`.
     fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<Handle, TorchError>;
+
+    /// Is over when every device has started it.
+    fn barrier(&self) -> Result<Handle, TorchError>;
+
+    /// Ends the group for this device, from any thread, also while others wait for an operation: each operation that is
+    /// not over yet, and each later one, fails with [`TorchError::Aborted`], at once and not at its timeout. The peers'
+    /// operations fail, too, as with a lost peer. What the tensor of a failed operation holds is undefined. Aborting again does nothing.
+    fn abort(&self);
 }
 
 /// An operation that was started. Dropping it without waiting leaves the operation running.
 #[must_use = "the operation is not over before wait"]
-pub struct Handle(Option<gloo::Work>);
+pub struct Handle(Option<gloo::Pending>);
 
 impl Handle {
     /// Waits until the operation is over on this device. An error means that the group is broken for good.
     pub fn wait(self) -> Result<(), TorchError> {
-        self.0.map_or(Ok(()), |work| work.wait())
+        self.0.map_or(Ok(()), |pending| pending.wait())
     }
 }
 
-/// A group of one device: every operation is done before it starts.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Solo;
+/// A group of one device: every operation is done before it starts. An abort has nobody to wake, but it ends this group
+/// like any other: a device alone that was told to stop does not go on to its next step.
+#[derive(Debug, Default)]
+pub struct Solo {
+    aborted: AtomicBool,
+}
+
+impl Solo {
+    fn done(&self) -> Result<Handle, TorchError> {
+        match self.aborted.load(Ordering::SeqCst) {
+            true => Err(TorchError::Aborted),
+            false => Ok(Handle(None)),
+        }
+    }
+}
 
 impl Collective for Solo {
     fn size(&self) -> usize {
@@ -61,10 +85,40 @@ impl Collective for Solo {
     }
 
     fn all_reduce(&self, _tensor: &Tensor, _op: Op) -> Result<Handle, TorchError> {
-        Ok(Handle(None))
+        self.done()
     }
 
     fn broadcast(&self, _tensor: &Tensor, _root: usize) -> Result<Handle, TorchError> {
-        Ok(Handle(None))
+        self.done()
+    }
+
+    fn barrier(&self) -> Result<Handle, TorchError> {
+        self.done()
+    }
+
+    fn abort(&self) {
+        self.aborted.store(true, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_alone_works_until_it_is_aborted() {
+        let group = Solo::default();
+        let tensor = Tensor::from_slice(&[1.5]);
+        group.all_reduce(&tensor, Op::Sum).unwrap().wait().unwrap();
+        group.barrier().unwrap().wait().unwrap();
+        group.abort();
+        group.abort();
+        assert!(matches!(group.barrier(), Err(TorchError::Aborted)));
+        assert!(matches!(
+            group.all_reduce(&tensor, Op::Sum),
+            Err(TorchError::Aborted)
+        ));
+        assert!(matches!(group.broadcast(&tensor, 0), Err(TorchError::Aborted)));
+        assert_eq!(tensor.double_value(&[0]), 1.5);
     }
 }

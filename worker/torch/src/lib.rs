@@ -10,10 +10,22 @@ mod shim;
 
 use tch::Tensor;
 
-/// An exception of libtorch, with its message.
+/// What fails in this crate.
 #[derive(Debug, thiserror::Error)]
-#[error("libtorch: {0}")]
-pub struct TorchError(pub String);
+pub enum TorchError {
+    /// An exception of libtorch, with its message. Of a collective operation: a peer is lost.
+    #[error("libtorch: {0}")]
+    Libtorch(String),
+    /// This device aborted the group; no peer is to blame.
+    #[error("the group of devices was aborted")]
+    Aborted,
+}
+
+impl From<tch::TchError> for TorchError {
+    fn from(error: tch::TchError) -> Self {
+        Self::Libtorch(error.to_string())
+    }
+}
 
 /// One thread pool size for the whole process; call it before the first tensor operation. More than one operation
 /// never runs at the same time, so that a step's bits do not depend on timing.

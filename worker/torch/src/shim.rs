@@ -53,19 +53,21 @@ unsafe extern "C" {
         out: *mut *mut RawGroup,
     ) -> *mut c_char;
     pub(crate) fn m2t_gloo_free(group: *mut RawGroup);
-    pub(crate) fn m2t_gloo_all_reduce(
+    pub(crate) fn m2t_gloo_send(
         group: *mut RawGroup,
         tensor: *mut C_tensor,
-        maximum: u8,
+        to: c_int,
         out: *mut *mut RawWork,
     ) -> *mut c_char;
-    pub(crate) fn m2t_gloo_broadcast(
+    pub(crate) fn m2t_gloo_receive(
         group: *mut RawGroup,
         tensor: *mut C_tensor,
-        root: c_int,
+        from: c_int,
+        tag: c_int,
         out: *mut *mut RawWork,
     ) -> *mut c_char;
-    pub(crate) fn m2t_work_wait(work: *mut RawWork) -> *mut c_char;
+    pub(crate) fn m2t_work_wait(work: *mut RawWork, timeout_ms: u64, done: *mut u8) -> *mut c_char;
+    pub(crate) fn m2t_work_abort(work: *mut RawWork) -> *mut c_char;
     pub(crate) fn m2t_work_free(work: *mut RawWork);
 
     pub(crate) fn m2t_libtorch(release: *mut *mut c_char, instruction_set: *mut *mut c_char) -> *mut c_char;
@@ -81,7 +83,9 @@ pub(crate) fn checked(message: *mut c_char) -> Result<(), TorchError> {
     // SAFETY: a non-null return of every entry is a NUL-terminated string from strdup(3) that is now ours.
     let text = unsafe { taken(message) };
     // libtorch appends a C++ backtrace in further lines; the first line is the message.
-    Err(TorchError(text.lines().next().unwrap_or("no message").to_owned()))
+    Err(TorchError::Libtorch(
+        text.lines().next().unwrap_or("no message").to_owned(),
+    ))
 }
 
 /// A string of the shim's, freed.

@@ -31,7 +31,7 @@ pub fn join(start: &Start, link: &dyn Link) -> anyhow::Result<Arc<dyn Collective
         )
     })?;
     if size == 1 {
-        return Ok(Arc::new(Solo));
+        return Ok(Arc::new(Solo::default()));
     }
     let meeting = if index == 0 {
         let meeting =

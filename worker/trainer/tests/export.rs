@@ -74,7 +74,7 @@ fn prepare(folder: &Path, settings: &str) -> PathBuf {
         recipe: recipe.clone(),
         n_samples: N_SAMPLES,
     };
-    let snapshot = state.snapshot(WORLD, &Solo).unwrap();
+    let snapshot = state.snapshot(WORLD, &Solo::default()).unwrap();
     checkpoint::write(&folder.join("checkpoints"), &snapshot, &belonging).unwrap();
     for (side, names) in [("student", "timm"), ("teacher", "torchvision")] {
         let exported = Command::new(env!("CARGO_BIN_EXE_m2t-trainer"))
@@ -107,7 +107,7 @@ fn recipe(settings: &str) -> Recipe {
 fn trained(recipe: &Recipe) -> Trainer {
     let ranks: Vec<Rank> = (0..WORLD).map(Rank).collect();
     let state = State::initial(recipe, &ranks).unwrap();
-    let group: Arc<dyn Collective> = Arc::new(Solo);
+    let group: Arc<dyn Collective> = Arc::new(Solo::default());
     let mut trainer = Trainer::new(recipe, &ranks, state, group).unwrap();
     let schedule = recipe.plan(N_SAMPLES).unwrap().schedule;
     let mut stream = Stream::new("training", &[]);

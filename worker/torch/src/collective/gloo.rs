@@ -1,179 +1,196 @@
-//! Gloo over TCP, out of libtorch's c10d.
+//! Gloo over TCP, out of libtorch's c10d: its connections and its messages, and collectives of our own over them.
+//!
+//! Why not c10d's collectives: nothing ends them while a peer is silent, and when a peer is lost not always either. Gloo
+//! tells a lost connection to every message that waits to begin, but to none that is partly sent or received, so that a large
+//! all-reduce may wait for its timeout though its peer is known to be dead, and shutdown(2) on the sockets does not
+//! help it. A single message of c10d, however, can be aborted in any state, from any thread. [`ring`] makes
+//! the collectives of messages; [`peers`] knows which are under way, and aborts those.
+//!
+//! ```text
+//! connect ─► whole ──── a message fails ─► broken: every operation fails with the first failure's message
+//!              │                             │
+//!              └─────────── abort ───────────┴─► aborted: every operation fails with `TorchError::Aborted`
+//! ```
+//! Broken or aborted, a device closes its connections at once, and its neighbours notice ([`peers::Watch`]): so a loss
+//! goes round the whole group. `drop` waits for the operations that were started: abort first where they may not end.
 
-use std::net::{IpAddr, SocketAddr};
-use std::ptr;
+mod meeting;
+mod message;
+mod peers;
+mod ring;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
+pub use meeting::Meeting;
+
+use self::peers::{Peers, Watch};
 use super::{Collective, Handle, Op};
 use crate::TorchError;
-use crate::shim::{
-    RawGroup, RawStore, RawWork, c_string, checked, m2t_gloo_all_reduce, m2t_gloo_broadcast, m2t_gloo_free,
-    m2t_gloo_new, m2t_store_free, m2t_store_join, m2t_store_serve, m2t_work_free, m2t_work_wait,
-};
-
-/// The store at which a group meets. The first device serves one on a free port and publishes its address.
-pub struct Meeting {
-    store: *mut RawStore,
-    address: SocketAddr,
-}
-
-// SAFETY: c10d stores lock their own state; a store is used by one thread at a time here and freed by whoever has it.
-unsafe impl Send for Meeting {}
-
-impl Meeting {
-    /// Opens a meeting on a free port of this machine; the others reach it at `host`.
-    pub fn open(host: IpAddr, timeout: Duration) -> Result<Self, TorchError> {
-        let (mut store, mut port) = (ptr::null_mut(), 0);
-        let name = c_string(&host.to_string());
-        // SAFETY: `name` lives through the call; both out-pointers are valid for writes and are set on success.
-        checked(unsafe {
-            m2t_store_serve(
-                name.as_ptr(),
-                milliseconds(timeout),
-                &raw mut port,
-                &raw mut store,
-            )
-        })?;
-        Ok(Self {
-            store,
-            address: SocketAddr::new(host, port),
-        })
-    }
-
-    /// Joins the meeting another device opened.
-    pub fn join(address: SocketAddr, timeout: Duration) -> Result<Self, TorchError> {
-        let mut store = ptr::null_mut();
-        let host = c_string(&address.ip().to_string());
-        // SAFETY: as in `open`.
-        checked(unsafe {
-            m2t_store_join(
-                host.as_ptr(),
-                address.port(),
-                milliseconds(timeout),
-                &raw mut store,
-            )
-        })?;
-        Ok(Self { store, address })
-    }
-
-    /// Where the others find it.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Meeting {
-    fn drop(&mut self) {
-        // SAFETY: `store` came from the shim, is freed here only, and a group that uses it holds a count of its own.
-        unsafe { m2t_store_free(self.store) }
-    }
-}
 
 /// A group of CPU devices.
 pub struct Gloo {
-    group: *mut RawGroup,
-    index: usize,
-    size: usize,
+    peers: Arc<Peers>,
+    // None only while it is dropped.
+    queue: Option<Sender<Order>>,
+    runner: Option<JoinHandle<()>>,
     // Freed after the group: the first device's store serves the others while they connect.
     _meeting: Meeting,
 }
 
-// SAFETY: ProcessGroupGloo queues operations under a lock of its own. Operations must be started in the same order on
-// every device; that is the caller's contract whatever the number of threads.
-unsafe impl Send for Gloo {}
-// SAFETY: as above; `&self` only queues operations.
-unsafe impl Sync for Gloo {}
+/// What the runner is to do.
+enum Order {
+    Run(Started),
+    /// The group was aborted while nothing ran, perhaps.
+    LetGo,
+}
+
+/// An operation that was started, and who is told how it ended.
+struct Started {
+    operation: Operation,
+    tensor: Tensor,
+    ended: Sender<Result<(), TorchError>>,
+}
+
+enum Operation {
+    AllReduce(Op),
+    Broadcast { root: usize },
+}
 
 impl Gloo {
     /// Connects this device, number `index` of `size`, with the others at the meeting. `address` is this machine's, at
-    /// which the others reach it. `timeout` bounds connecting and is the last line for an operation.
+    /// which the others reach it. `timeout` bounds connecting and is the last line for each message of an operation.
     pub fn connect(
         meeting: Meeting,
         address: IpAddr,
-        (index, size): (usize, usize),
+        place: (usize, usize),
         timeout: Duration,
     ) -> Result<Self, TorchError> {
-        let mut group = ptr::null_mut();
-        let host = c_string(&address.to_string());
-        // SAFETY: store and text live through the call, the out-pointer is valid for writes and set on success.
-        checked(unsafe {
-            m2t_gloo_new(
-                meeting.store,
-                host.as_ptr(),
-                int(index),
-                int(size),
-                milliseconds(timeout),
-                &raw mut group,
-            )
-        })?;
+        let peers = Arc::new(Peers::connect(&meeting, address, place, timeout)?);
+        let mut neighbours = BTreeSet::from([ring::next(&peers), ring::previous(&peers)]);
+        neighbours.remove(&peers.index);
+        let watches = neighbours
+            .into_iter()
+            .map(|neighbour| Watch::over(&peers, neighbour))
+            .collect::<Result<_, _>>()?;
+        let (queue, started) = channel();
+        let of_runner = Arc::clone(&peers);
+        let runner = thread::Builder::new()
+            .name("collectives".to_owned())
+            .spawn(move || run(&of_runner, watches, &started))
+            .map_err(|error| TorchError::Libtorch(format!("no thread for the collectives: {error}")))?;
         Ok(Self {
-            group,
-            index,
-            size,
+            peers,
+            queue: Some(queue),
+            runner: Some(runner),
             _meeting: meeting,
         })
+    }
+
+    fn start(&self, operation: Operation, tensor: &Tensor) -> Result<Handle, TorchError> {
+        self.peers.working()?;
+        let (ended, end) = channel();
+        let started = Started {
+            operation,
+            tensor: tensor.shallow_clone(),
+            ended,
+        };
+        self.order(Order::Run(started));
+        Ok(Handle(Some(Pending(end))))
+    }
+
+    fn order(&self, order: Order) {
+        let queue = self.queue.as_ref().expect("the queue is open until the drop");
+        // The runner is gone only if it panicked; then nobody answers, and the wait says so.
+        let _ = queue.send(order);
     }
 }
 
 impl Drop for Gloo {
     fn drop(&mut self) {
-        // SAFETY: `group` came from the shim and is freed here only.
-        unsafe { m2t_gloo_free(self.group) }
+        self.queue = None;
+        if let Some(runner) = self.runner.take() {
+            // A panic of the runner was told to whoever waited.
+            let _ = runner.join();
+        }
     }
+}
+
+/// Runs what was started, in that order, until the group is dropped. When one failed, or the group was aborted, it lets go of
+/// the peers at once, so that they do not wait for this device.
+fn run(peers: &Peers, mut watches: Vec<Watch>, orders: &Receiver<Order>) {
+    for order in orders {
+        if let Order::Run(Started {
+            operation,
+            tensor,
+            ended,
+        }) = order
+        {
+            let result = perform(peers, &operation, &tensor);
+            drop(tensor);
+            // A handle that was dropped does not want to know.
+            let _ = ended.send(result);
+        }
+        if peers.working().is_err() {
+            watches.clear();
+            peers.let_go();
+        }
+    }
+}
+
+fn perform(peers: &Peers, operation: &Operation, tensor: &Tensor) -> Result<(), TorchError> {
+    peers.working()?;
+    tch::no_grad(|| match *operation {
+        Operation::AllReduce(op) => ring::all_reduce(peers, tensor, op),
+        Operation::Broadcast { root } => ring::broadcast(peers, tensor, root),
+    })
+    .map_err(|error| peers.broken_by(error))
 }
 
 impl Collective for Gloo {
     fn size(&self) -> usize {
-        self.size
+        self.peers.size
     }
 
     fn index(&self) -> usize {
-        self.index
+        self.peers.index
     }
 
     fn all_reduce(&self, tensor: &Tensor, op: Op) -> Result<Handle, TorchError> {
-        let mut kept = tensor.shallow_clone();
-        let mut work = ptr::null_mut();
-        // SAFETY: group and tensor are live; the work holds its own count of the tensor; the out-pointer is valid.
-        checked(unsafe {
-            m2t_gloo_all_reduce(
-                self.group,
-                kept.as_mut_ptr(),
-                u8::from(op == Op::Max),
-                &raw mut work,
-            )
-        })?;
-        Ok(Handle(Some(Work(work))))
+        self.start(Operation::AllReduce(op), tensor)
     }
 
     fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<Handle, TorchError> {
-        let mut kept = tensor.shallow_clone();
-        let mut work = ptr::null_mut();
-        // SAFETY: as in `all_reduce`.
-        checked(unsafe { m2t_gloo_broadcast(self.group, kept.as_mut_ptr(), int(root), &raw mut work) })?;
-        Ok(Handle(Some(Work(work))))
+        self.start(Operation::Broadcast { root }, tensor)
+    }
+
+    fn barrier(&self) -> Result<Handle, TorchError> {
+        let nothing = Tensor::zeros([self.peers.size as i64], (Kind::Uint8, Device::Cpu));
+        self.start(Operation::AllReduce(Op::Max), &nothing)
+    }
+
+    fn abort(&self) {
+        self.peers.abort();
+        self.order(Order::LetGo);
     }
 }
 
-/// An operation of c10d.
-pub(super) struct Work(*mut RawWork);
+/// The end of an operation, to wait for.
+pub(super) struct Pending(Receiver<Result<(), TorchError>>);
 
-// SAFETY: c10d's Work may be waited for on any thread.
-unsafe impl Send for Work {}
-
-impl Work {
+impl Pending {
     pub(super) fn wait(&self) -> Result<(), TorchError> {
-        // SAFETY: the pointer came from the shim and is freed only in `drop`.
-        checked(unsafe { m2t_work_wait(self.0) })
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        // SAFETY: as above; the last use.
-        unsafe { m2t_work_free(self.0) }
+        self.0.recv().unwrap_or_else(|_| {
+            Err(TorchError::Libtorch(
+                "the thread of the collectives panicked".to_owned(),
+            ))
+        })
     }
 }
 
@@ -181,83 +198,5 @@ fn milliseconds(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn int(n: usize) -> i32 {
-    i32::try_from(n).expect("a group has fewer than 2³¹ devices")
-}
-
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-    use std::thread;
-
-    use tch::{Device, Kind};
-
-    use super::*;
-
-    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    const PATIENCE: Duration = Duration::from_secs(20);
-
-    /// Three devices as threads of one process: c10d does not mind.
-    fn group_of_three<T: Send>(body: impl Fn(Gloo) -> T + Sync) -> Vec<T> {
-        let first = Meeting::open(HERE, PATIENCE).unwrap();
-        let address = first.address();
-        thread::scope(|scope| {
-            let body = &body;
-            let mut meetings = vec![first];
-            meetings.extend((1..3).map(|_| Meeting::join(address, PATIENCE).unwrap()));
-            let devices: Vec<_> = meetings
-                .into_iter()
-                .enumerate()
-                .map(|(i, meeting)| {
-                    scope.spawn(move || body(Gloo::connect(meeting, HERE, (i, 3), PATIENCE).unwrap()))
-                })
-                .collect();
-            devices.into_iter().map(|device| device.join().unwrap()).collect()
-        })
-    }
-
-    #[test]
-    fn three_devices_sum_find_the_largest_and_hand_round() {
-        let results = group_of_three(|group| {
-            let i = group.index() as i64;
-            let sum = Tensor::from_slice(&[1i64 << 60, i]);
-            group.all_reduce(&sum, Op::Sum).unwrap().wait().unwrap();
-            let largest = Tensor::from_slice(&[i as f64, -(i as f64), f64::INFINITY]);
-            group.all_reduce(&largest, Op::Max).unwrap().wait().unwrap();
-            let given = Tensor::from_slice(&[10.0 * i as f32]);
-            group.broadcast(&given, 2).unwrap().wait().unwrap();
-            (
-                Vec::<i64>::try_from(sum).unwrap(),
-                Vec::<f64>::try_from(largest).unwrap(),
-                given.double_value(&[0]),
-            )
-        });
-        for result in results {
-            assert_eq!(result, (vec![3 << 60, 3], vec![2.0, 0.0, f64::INFINITY], 20.0));
-        }
-    }
-
-    #[test]
-    fn a_lost_device_breaks_the_operation_of_the_others() {
-        let errors = group_of_three(|group| {
-            if group.index() == 1 {
-                return None; // leaves: its sockets close
-            }
-            let tensor = Tensor::ones([1 << 20], (Kind::Float, Device::Cpu));
-            let broken =
-                (0..50).find_map(|_| group.all_reduce(&tensor, Op::Sum).and_then(Handle::wait).err());
-            Some(
-                broken
-                    .expect("an operation without all devices cannot succeed")
-                    .to_string(),
-            )
-        });
-        assert_eq!(errors.iter().flatten().count(), 2, "{errors:?}");
-    }
-
-    #[test]
-    fn a_meeting_nobody_opened_is_an_error_in_time() {
-        let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
-        assert!(Meeting::join(nobody, Duration::from_millis(200)).is_err());
-    }
-}
+mod tests;

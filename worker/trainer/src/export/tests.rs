@@ -41,7 +41,7 @@ fn run(recipe: &Recipe) -> (TempDir, State) {
         recipe: recipe.clone(),
         n_samples: 100,
     };
-    let snapshot = state.snapshot(WORLD, &Solo).unwrap();
+    let snapshot = state.snapshot(WORLD, &Solo::default()).unwrap();
     checkpoint::write(&output.path().join("checkpoints"), &snapshot, &belonging).unwrap();
     (output, state)
 }
@@ -104,7 +104,7 @@ fn the_encoder_alone_goes_out_and_says_where_it_is_from() {
     }
     assert_eq!(
         about["state_digest"],
-        state.snapshot(WORLD, &Solo).unwrap().digest()
+        state.snapshot(WORLD, &Solo::default()).unwrap().digest()
     );
     assert!(
         exported

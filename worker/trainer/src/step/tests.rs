@@ -33,12 +33,12 @@ fn recipe(statistics: TeacherStatistics, reduction: Reduction) -> Recipe {
 
 /// A group of one whose operations fail when a count runs out.
 #[derive(Debug)]
-struct Breaking(AtomicI64);
+struct Breaking(AtomicI64, Solo);
 
 impl Breaking {
     fn operation(&self) -> Result<(), TorchError> {
         match self.0.fetch_sub(1, Ordering::SeqCst) {
-            0 => Err(TorchError("broken on purpose".to_owned())),
+            0 => Err(TorchError::Libtorch("broken on purpose".to_owned())),
             _ => Ok(()),
         }
     }
@@ -55,12 +55,21 @@ impl Collective for Breaking {
 
     fn all_reduce(&self, tensor: &Tensor, op: Op) -> Result<Handle, TorchError> {
         self.operation()?;
-        Solo.all_reduce(tensor, op)
+        self.1.all_reduce(tensor, op)
     }
 
     fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<Handle, TorchError> {
         self.operation()?;
-        Solo.broadcast(tensor, root)
+        self.1.broadcast(tensor, root)
+    }
+
+    fn barrier(&self) -> Result<Handle, TorchError> {
+        self.operation()?;
+        self.1.barrier()
+    }
+
+    fn abort(&self) {
+        self.1.abort();
     }
 }
 
@@ -76,7 +85,7 @@ impl Bench {
         m2t_torch::set_threads(1);
         let ranks: Vec<Rank> = (0..WORLD).map(Rank).collect();
         let state = State::initial(recipe, &ranks).unwrap();
-        let group = Arc::new(Breaking(AtomicI64::new(-1)));
+        let group = Arc::new(Breaking(AtomicI64::new(-1), Solo::default()));
         let trainer = Trainer::new(recipe, &ranks, state, Arc::clone(&group) as Arc<dyn Collective>).unwrap();
         Self {
             trainer,
@@ -102,7 +111,11 @@ impl Bench {
     }
 
     fn digest(&self) -> String {
-        self.trainer.state.snapshot(WORLD, &Solo).unwrap().digest()
+        self.trainer
+            .state
+            .snapshot(WORLD, &Solo::default())
+            .unwrap()
+            .digest()
     }
 
     fn finish_run(&mut self) -> String {
@@ -259,7 +272,7 @@ fn a_state_restored_from_its_snapshot_goes_on_to_the_same_bits() {
     for recipe in every_way() {
         let mut whole = Bench::new(&recipe);
         whole.step().unwrap();
-        let snapshot = whole.trainer.state.snapshot(WORLD, &Solo).unwrap();
+        let snapshot = whole.trainer.state.snapshot(WORLD, &Solo::default()).unwrap();
         let mut resumed = Bench::new(&recipe);
         resumed.trainer.state.restore(&snapshot).unwrap();
         assert_eq!(resumed.digest(), whole.digest());

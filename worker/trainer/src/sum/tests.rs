@@ -43,7 +43,7 @@ fn the_exact_sum_does_not_see_the_order() {
                         what: "test",
                         segments,
                     },
-                    &Solo,
+                    &Solo::default(),
                 )
                 .unwrap(),
         )
@@ -72,7 +72,7 @@ fn the_exact_sum_does_not_see_the_order() {
                         what: "test",
                         segments: &[500],
                     },
-                    &Solo,
+                    &Solo::default(),
                 )
                 .unwrap(),
         )
@@ -91,7 +91,7 @@ fn the_widest_world_and_the_largest_values_fit() {
                     what: "test",
                     segments: &[4],
                 },
-                &Solo,
+                &Solo::default(),
             )
             .unwrap();
         // 64 · f32::MAX is beyond float32; its average is not, and that is what a step uses.
@@ -117,7 +117,7 @@ fn what_is_not_finite_is_named_by_rank() {
                         what: "the gradient",
                         segments,
                     },
-                    &Solo,
+                    &Solo::default(),
                 )
                 .unwrap_err();
             assert!(

@@ -85,7 +85,12 @@ pub(crate) fn job_from_parent() -> Option<Job> {
 
 pub(crate) fn run(path: &Path, settings: Settings, Ways(_, devices): &Ways) -> Outcome {
     if let [ranks] = devices.as_slice() {
-        return train(path, settings, ranks, &(Arc::new(Solo) as Arc<dyn Collective>));
+        return train(
+            path,
+            settings,
+            ranks,
+            &(Arc::new(Solo::default()) as Arc<dyn Collective>),
+        );
     }
     let size = devices.len();
     let mut meet = None;
