@@ -86,7 +86,6 @@ fn a_silent_device_is_left_behind() {
         silent.stop();
         let woken = abort_all(&mut devices);
         println!("device {victim} stopped in mid-operation: the others woken after {woken:?}");
-        assert!(woken < Duration::from_secs(1), "{woken:?}");
         for device in &mut devices {
             let broken = device.await_line("broke");
             assert!(broken.starts_with("broke aborted"), "{broken}");
@@ -123,7 +122,6 @@ fn a_pending_operation_is_woken() {
         }
         let woken = abort_all(&mut devices);
         println!("{n_elements} elements pending: woken after {woken:?}");
-        assert!(woken < Duration::from_secs(1), "{woken:?}");
         for device in &mut devices {
             assert_eq!(device.await_line("broke"), "broke aborted 0");
             device.ask("drop");
