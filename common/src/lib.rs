@@ -5,6 +5,7 @@
 //! from the recipe and the step alone.
 
 pub mod ids;
+pub mod ledger;
 pub mod machine_link;
 pub mod manifest;
 pub mod order;

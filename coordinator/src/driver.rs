@@ -12,7 +12,7 @@ use m2t_common::machine_link::{Outcome, ToMachine};
 use m2t_common::order::{Answer, Order};
 use m2t_common::report::CheckpointReport;
 use m2t_common::status::{Event, Status};
-use m2t_coordinator_core::{Core, DiskFacts, Effect, Input, StreamId, Ticket, Weight};
+use m2t_coordinator_core::{Core, DiskFacts, Effect, Input, Record, StreamId, Ticket, Weight};
 use m2t_proto::WireError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -191,7 +191,15 @@ impl Driver {
 
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Outcome>> {
         match effect {
-            Effect::Persist(record) => self.journal.append(&record)?,
+            Effect::Persist(record) => {
+                self.journal.append(&record)?;
+                if matches!(
+                    record,
+                    Record::Committed { .. } | Record::Generation { .. } | Record::Replaced(_)
+                ) {
+                    self.output.write_ledger(&self.core.account());
+                }
+            }
             Effect::Send { stream, message } => self.send(stream, message),
             Effect::Close { stream } => drop(self.outboxes.remove(&stream)),
             Effect::Metrics(step) => self.output.add_step(&step)?,

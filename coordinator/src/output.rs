@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use m2t_common::ledger::{Account, LEDGER_FILE};
 use m2t_common::status::Event;
 use m2t_common::{Recipe, Step};
 use m2t_coordinator_core::CommittedStep;
@@ -77,6 +78,14 @@ impl Output {
         let mut json = serde_json::to_vec_pretty(recipe).context("a recipe is plain data")?;
         json.push(b'\n');
         replace(&self.folder.join("recipe.json"), &json)
+    }
+
+    /// Writes what counts so far. The journal holds it, too: where it cannot be written, the next time will do.
+    pub(crate) fn write_ledger(&self, account: &Account) {
+        let json = serde_json::to_vec(account).expect("a ledger is plain data");
+        if let Err(error) = replace(&self.folder.join(LEDGER_FILE), &json) {
+            tracing::warn!("The ledger is behind: {error:#}.");
+        }
     }
 
     /// Adds a committed step to metrics and log.

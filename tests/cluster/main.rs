@@ -57,6 +57,11 @@ fn wait_held_at(cluster: &Cluster, step: u64) -> Status {
 /// Waits for the good end of a run, and checks that nothing was lost or repeated on the way to it.
 fn assert_finished(cluster: &mut Cluster) {
     cluster.expect_exit(0);
+    let said = cluster.audit();
+    assert!(
+        said.contains("3 whole epochs, each of their 320 positions exactly once"),
+        "{said}"
+    );
     let recipe = cluster.recipe();
     let newest = cluster
         .output()

@@ -52,8 +52,8 @@ fn damaged_files_are_replaced_and_named_once_and_too_many_end_the_run() {
     trained.expect_exit(0);
     let said = trained.output();
     let events = std::fs::read_to_string(desk.path("outputs/strict/events.jsonl")).unwrap();
-    let after = events.lines().skip_while(|line| !line.contains("run_continued"));
-    let named: Vec<String> = after
+    let named: Vec<String> = events
+        .lines()
         .filter(|line| line.contains("file_replaced"))
         .map(|line| {
             let event: serde_json::Value = serde_json::from_str(line).unwrap();

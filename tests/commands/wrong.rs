@@ -220,6 +220,7 @@ const OPERATOR: &[Row] = &[
     ("m2t recipe 9x_v100", 2, &["9x_v100", "8x_v100"]),
     ("m2t recipe unknown.toml", 2, &["unknown.toml", "lr265", "lr256"]),
     ("m2t recipe diff tiny.toml missing.toml", 2, &["missing.toml"]),
+    ("m2t audit empty", 2, &["empty", "recipe.json"]),
     ("m2t data synth data", 2, &["data", "empty"]),
     ("m2t data synth new --classes 0", 2, &["classes", "0"]),
     ("m2t data check nowhere", 2, &["nowhere"]),

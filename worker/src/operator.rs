@@ -2,6 +2,7 @@
 //!
 //! It does no tensor work: that is `m2t-trainer SUBCOMMAND`, whose output and exit code are passed through.
 
+pub mod audit;
 pub mod data;
 pub mod help;
 pub mod orders;

@@ -36,7 +36,9 @@ impl Core {
         self.drop_missing(&disk.found, effects);
         for found in disk.found {
             if !self.history.checkpoints.contains_key(&found.report.name) {
+                let upto = found.report.step;
                 self.persist(Record::Checkpoint(found.report), effects);
+                self.count_upto(upto, effects);
             }
         }
         self.keep_newest(effects);
@@ -119,9 +121,18 @@ impl Core {
         }
         let name = report.name.clone();
         self.unwritten = None;
+        let upto = report.step;
         self.persist(Record::Checkpoint(report), effects);
+        self.count_upto(upto, effects);
         self.note(Notice::Checkpoint { name }, effects);
         self.keep_newest(effects);
+    }
+
+    /// What a checkpoint holds is not done again, so it counts.
+    pub(crate) fn count_upto(&mut self, upto: Step, effects: &mut Vec<Effect>) {
+        if upto > self.history.ledger.end() {
+            self.persist(Record::Committed { upto }, effects);
+        }
     }
 
     /// A checkpoint that was reported is not complete on the disk.

@@ -158,8 +158,9 @@ impl Core {
     /// Files were replaced: each is told of once, and counts once.
     pub(crate) fn replaced(&mut self, files: &[ReplacedFile], effects: &mut Vec<Effect>) {
         for file in files {
-            if self.damaged.insert(file.sample) {
+            if !self.history.damaged.contains_key(&file.sample) {
                 let file = file.clone();
+                self.persist(Record::Replaced(file.clone()), effects);
                 self.note(Notice::Replaced { file }, effects);
             }
         }
@@ -168,7 +169,10 @@ impl Core {
     /// Whether more files are damaged than the recipe bears.
     pub(crate) fn too_damaged(&self) -> Option<Failure> {
         let n_samples = self.history.data.as_ref()?.n_samples;
-        let (n_damaged, limit) = (self.damaged.len(), self.settings.recipe.run.replaced_limit);
+        let (n_damaged, limit) = (
+            self.history.damaged.len(),
+            self.settings.recipe.run.replaced_limit,
+        );
         (n_damaged as f64 > limit * n_samples as f64).then(|| Failure::TooDamaged {
             n_damaged,
             n_samples,

@@ -69,6 +69,8 @@ impl Core {
 
     /// All steps are done.
     pub(crate) fn finish(&mut self, step: Step, state_digest: String, effects: &mut Vec<Effect>) {
+        // A device that says so has its last step in a checkpoint, also where the word of that was lost.
+        self.count_upto(step, effects);
         self.persist(
             Record::Finished {
                 step,

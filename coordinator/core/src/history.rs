@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use m2t_common::ledger::Ledger;
 use m2t_common::machine_link::DataFacts;
 use m2t_common::manifest::CheckpointName;
 use m2t_common::placement::Homes;
-use m2t_common::report::CheckpointReport;
+use m2t_common::report::{CheckpointReport, ReplacedFile};
+use m2t_common::shard::Sample;
 use m2t_common::{Generation, Placement, Recipe, Step};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +43,13 @@ pub enum Record {
         /// Why.
         why: Dropped,
     },
+    /// The steps up to here count, done by the present generation.
+    Committed {
+        /// The state's step after the last of them.
+        upto: Step,
+    },
+    /// A file that cannot be decoded was met for the first time.
+    Replaced(ReplacedFile),
     /// An operator paused the run.
     Paused,
     /// An operator resumed it.
@@ -106,6 +115,12 @@ pub(crate) struct History {
     pub(crate) data: Option<DataFacts>,
     /// The highest generation ever formed.
     pub(crate) generation: Generation,
+    /// The placement of that generation.
+    pub(crate) placement: Placement,
+    /// Which generation did which steps that count.
+    pub(crate) ledger: Ledger,
+    /// Files that cannot be decoded, as far as they were met.
+    pub(crate) damaged: BTreeMap<Sample, ReplacedFile>,
     /// Where each device was last placed.
     pub(crate) homes: Homes,
     /// Checkpoints to start from.
@@ -125,9 +140,13 @@ impl History {
             Record::Generation {
                 generation,
                 placement,
-                ..
+                start_from,
             } => {
                 self.generation = self.generation.max(*generation);
+                self.placement = placement.clone();
+                // What was done beyond the start is done again.
+                let start = start_from.as_ref().map_or(Step(0), CheckpointName::step);
+                self.ledger.cut(start);
                 placement.update_homes(&mut self.homes);
             }
             Record::Checkpoint(report) => {
@@ -135,6 +154,10 @@ impl History {
             }
             Record::CheckpointDropped { name, .. } => {
                 self.checkpoints.remove(name);
+            }
+            Record::Committed { upto } => self.ledger.extend(self.generation, &self.placement, *upto),
+            Record::Replaced(file) => {
+                self.damaged.insert(file.sample, file.clone());
             }
             Record::Paused => self.paused = true,
             Record::Resumed => self.paused = false,

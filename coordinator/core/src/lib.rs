@@ -69,9 +69,9 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use m2t_common::ledger::Account;
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::Plan;
-use m2t_common::shard::Sample;
 use m2t_common::status::Event;
 use m2t_common::{MachineName, Step, Timestamp};
 
@@ -117,8 +117,6 @@ pub struct Core {
     latest: Option<CommittedStep>,
     /// How long the last steps took.
     speed: Speed,
-    /// Files that had to be replaced since the coordinator started.
-    damaged: BTreeSet<Sample>,
     /// The last checkpoint that could not be written, and why; none since one was.
     unwritten: Option<(Step, String)>,
     /// Generations in a row whose trainers failed before a step was committed.
@@ -150,7 +148,6 @@ impl Core {
             committed: Step(0),
             latest: None,
             speed: Speed::default(),
-            damaged: BTreeSet::new(),
             unwritten: None,
             fruitless: 0,
             events: VecDeque::new(),
@@ -158,6 +155,15 @@ impl Core {
         };
         core.recall();
         Ok(core)
+    }
+
+    /// What counts, for the audit: spans of steps, and the files that were replaced.
+    pub fn account(&self) -> Account {
+        Account {
+            n_samples: self.history.data.as_ref().map_or(0, |data| data.n_samples),
+            ledger: self.history.ledger.clone(),
+            replaced: self.history.damaged.values().cloned().collect(),
+        }
     }
 
     /// Takes in one input and appends the effects that follow from it, in the order in which to carry them out.

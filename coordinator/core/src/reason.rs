@@ -183,7 +183,7 @@ pub enum Failure {
     /// More files are damaged than the recipe bears.
     #[error(
         "{n_damaged} of {n_samples} files cannot be decoded, more than run.replaced_limit = {limit} allows (events.jsonl names them); \
-         repair them (m2t data check DIR lists all), or raise the limit with --set run.replaced_limit=… and give the same command again"
+         raise the limit with --set run.replaced_limit=… and give the same command again, or repair them (m2t data check DIR lists all) and begin a new run"
     )]
     TooDamaged {
         /// Damaged files met so far.

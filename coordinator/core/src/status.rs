@@ -115,7 +115,7 @@ impl Core {
             images_per_second: latest.map_or(0.0, |latest| latest.images_per_second),
             data_wait: latest.map_or(0.0, |latest| latest.data_wait),
             remaining,
-            replaced: self.damaged.len() as u64,
+            replaced: self.history.damaged.len() as u64,
         }
     }
 

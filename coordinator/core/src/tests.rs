@@ -259,6 +259,8 @@ fn show_record(record: &Record) -> String {
         }
         Record::Checkpoint(report) => format!("checkpoint {}", report.step),
         Record::CheckpointDropped { name, why } => format!("dropped {} {why:?}", name.step()),
+        Record::Committed { upto } => format!("committed {upto}"),
+        Record::Replaced(file) => format!("replaced {}", file.sample.0),
         Record::Paused => "paused".into(),
         Record::Resumed => "resumed".into(),
         Record::Finished { step, state_digest } => format!("finished {step} {state_digest}"),

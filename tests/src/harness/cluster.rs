@@ -231,6 +231,14 @@ impl Cluster {
         }
     }
 
+    /// What the audit of the run says; it must be clean.
+    pub fn audit(&self) -> String {
+        let mut command = Command::new(Binaries::get().path("m2t"));
+        let mut audit = Process::start("m2t audit", command.arg("audit").arg(self.output()));
+        audit.expect_exit(0);
+        audit.output()
+    }
+
     /// What the trainer answers to a question about files; it must succeed.
     pub fn trainer_output(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(&self.settings.trainer);

@@ -24,6 +24,7 @@ fn a_machine_that_leaves_drains_the_group_and_the_rest_goes_on_if_enough() {
         story.effects(),
         [
             "persist checkpoint 2",
+            "persist committed 2",
             "to 2: dismiss Stopped",
             "close 2",
             "to 1: idle 1"
@@ -154,6 +155,7 @@ fn the_run_finishes_when_every_device_has() {
         story.effects(),
         [
             "persist checkpoint 12",
+            "persist committed 12",
             "persist finished 12 d12",
             "to 1: dismiss Finished",
             "close 1",

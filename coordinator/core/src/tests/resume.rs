@@ -74,8 +74,11 @@ fn the_registry_follows_the_disk() {
         [
             "persist dropped 1 Missing",
             "persist checkpoint 2",
+            "persist committed 2",
             "persist checkpoint 3",
+            "persist committed 3",
             "persist checkpoint 4",
+            "persist committed 4",
             "persist dropped 2 Superseded",
             "delete 2"
         ]
@@ -130,7 +133,10 @@ fn a_finished_run_stays_finished() {
         state_digest: "d12".into(),
     });
     let story = Story::resumed(4, journal, DiskFacts::default());
-    assert_eq!(story.effects(), ["persist finished 12 d12", "exit Finished"]);
+    assert_eq!(
+        story.effects(),
+        ["persist committed 12", "persist finished 12 d12", "exit Finished"]
+    );
     assert_eq!(story.core.status().phase, PhaseName::Finished);
 }
 

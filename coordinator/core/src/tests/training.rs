@@ -73,7 +73,10 @@ fn a_checkpoint_counts_once_verified_and_the_newest_two_are_kept() {
         story.input(Input::CheckpointVerified(checkpoint(step)));
         assert_eq!(story.effects()[0], format!("persist checkpoint {step}"));
     }
-    assert_eq!(story.effects()[1..], ["persist dropped 1 Superseded", "delete 1"]);
+    assert_eq!(
+        story.effects()[1..],
+        ["persist committed 3", "persist dropped 1 Superseded", "delete 1"]
+    );
     story.news(2, 0, News::Checkpointed(checkpoint(3)));
     assert!(
         story.effects().is_empty(),
@@ -149,7 +152,7 @@ fn the_next_generation_waits_for_a_checkpoint_that_is_being_verified() {
     );
     story.input(Input::CheckpointVerified(checkpoint(1)));
     assert_eq!(
-        story.effects()[1],
+        story.effects()[2],
         "persist generation 2 from 1: a:0=0 a:1=1 b:0=2 b:1=3"
     );
 }

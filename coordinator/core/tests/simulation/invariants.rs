@@ -68,6 +68,7 @@ impl Ledger {
 
     fn check_record(&mut self, record: &Record) {
         match record {
+            Record::Committed { .. } | Record::Replaced(_) => {}
             Record::Paused => self.paused = true,
             Record::Resumed => self.paused = false,
             Record::Generation {

@@ -1,5 +1,6 @@
 //! Everything in one struct: core, journal, machines, network, disk, clock. Actions resolve to what is possible now.
 
+use m2t_common::ledger::audit;
 use m2t_common::machine_link::{FromMachine, Outcome};
 use m2t_common::order::Order;
 use m2t_common::recipe::resolve;
@@ -241,6 +242,11 @@ impl World {
             self.journal.last()
         );
         assert!(self.cluster.disk.contains(&crate::machine::TOTAL));
+        // Whatever happened, each position of each epoch counted once, and who did it is known.
+        let account = self.core.account();
+        let plan = self.settings.recipe.plan(account.n_samples).unwrap();
+        let proof = audit(&account.ledger, &plan.shards).unwrap();
+        assert_eq!(proof.steps, crate::machine::TOTAL);
     }
 
     fn attach(&mut self, machine: usize) {
