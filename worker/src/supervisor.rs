@@ -30,7 +30,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use m2t_common::machine_link::{Assignment, FromMachine, Hello, ToMachine, Welcome, Work};
 use m2t_common::{DeviceIndex, Generation, Timestamp};
 
-pub use contract::{Effect, Found, Identity, Input, Place, TrainerEvent, TrainerKey};
+pub use contract::{Effect, Found, Identity, Input, Manner, Place, TrainerEvent, TrainerKey};
 pub use notice::Notice;
 use seat::Seat;
 

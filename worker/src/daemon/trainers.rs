@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use super::lines::{read_news, write_line};
 use super::{DaemonError, Event, Events};
 use crate::ending::sentence;
-use crate::supervisor::{Input, TrainerEvent, TrainerKey};
+use crate::supervisor::{Input, Manner, TrainerEvent, TrainerKey};
 
 /// How long the last words of a process that is gone are waited for. They are in the kernel's buffers already; only a
 /// grandchild that holds the other end could keep them open.
@@ -93,7 +93,8 @@ impl Trainers {
                     "the trainer of device {} ({program}) could not be started: {error}",
                     key.device
                 );
-                let event = Input::Trainer(key, TrainerEvent::Exited { how });
+                let manner = Manner::Abnormal;
+                let event = Input::Trainer(key, TrainerEvent::Exited { how, manner });
                 let _ = self.events.send(Event::Input(event));
             }
         }
@@ -191,10 +192,11 @@ impl Trainer {
         }
         let _ = std::fs::remove_file(&self.socket);
         let last_words = last_words.lock().map(|words| words.clone()).unwrap_or_default();
+        let manner = manner(&status);
         let how = describe(self.key.device, status, &last_words);
         let _ = self.events.send(Event::Input(Input::Trainer(
             self.key,
-            TrainerEvent::Exited { how },
+            TrainerEvent::Exited { how, manner },
         )));
     }
 }
@@ -278,6 +280,19 @@ fn send_signal(child: &Child, signal: Signal) {
     }
 }
 
+/// What an end says of who brought it about.
+fn manner(status: &std::io::Result<ExitStatus>) -> Manner {
+    let Ok(status) = status else {
+        return Manner::Abnormal;
+    };
+    match (status.code(), status.signal()) {
+        (Some(0 | 1), _) => Manner::Plain,
+        (None, Some(signal)) if signal == Signal::TERM.as_raw() => Manner::Plain,
+        (None, Some(signal)) if signal == Signal::KILL.as_raw() => Manner::Killed,
+        _ => Manner::Abnormal,
+    }
+}
+
 /// How a trainer ended, in a sentence.
 fn describe(device: DeviceIndex, status: std::io::Result<ExitStatus>, last_words: &str) -> String {
     let how = match status {
@@ -332,6 +347,16 @@ mod tests {
             ),
         ] {
             assert_eq!(describe(DeviceIndex(1), Ok(status), last_words), expected);
+        }
+        for (raw, expected) in [
+            (0, Manner::Plain),
+            (1 << 8, Manner::Plain),
+            (15, Manner::Plain),
+            (9, Manner::Killed),
+            (9 << 8, Manner::Abnormal),
+            (11, Manner::Abnormal),
+        ] {
+            assert_eq!(manner(&Ok(ExitStatus::from_raw(raw))), expected, "{raw}");
         }
     }
 }

@@ -95,7 +95,20 @@ pub enum TrainerEvent {
     Exited {
         /// In a sentence: the exit status and the last line it wrote to its standard error.
         how: String,
+        /// What that says of who ended it.
+        manner: Manner,
     },
+}
+
+/// How a process ended, as far as it tells whether somebody asked it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// As one that was asked to end, or that told its reason: exit status 0 or 1, or SIGTERM.
+    Plain,
+    /// By SIGKILL: its daemon's, the kernel's for want of memory, or a stranger's.
+    Killed,
+    /// By itself: another exit status or signal, or it never ran.
+    Abnormal,
 }
 
 /// What leaves, in order.

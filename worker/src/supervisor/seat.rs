@@ -88,6 +88,11 @@ impl Seat {
         matches!(self.process, Process::Running(_))
     }
 
+    /// Whether the process that ends was sent SIGKILL.
+    pub(crate) fn was_killed(&self) -> bool {
+        matches!(self.process, Process::Ending { kill_at: None, .. })
+    }
+
     /// Forgets the generations so far; only when the run is another.
     pub(crate) fn forget(&mut self) {
         self.log = NewsLog::default();

@@ -91,6 +91,7 @@ impl Bench {
             device,
             TrainerEvent::Exited {
                 how: "it fell over".to_owned(),
+                manner: Manner::Plain,
             },
         )
     }
@@ -506,6 +507,36 @@ fn another_run_starts_from_nothing() {
     let answer = bench.give(Input::Surveyed(place("/other"), Ok(found())));
     assert_eq!(answer, [Effect::Send(FromMachine::Ready(facts()))]);
     assert_eq!(spawned(&bench.say(assign(1, false, None))), [(1, 0), (1, 1)]);
+}
+
+#[test]
+fn a_trainer_that_was_gone_before_it_was_asked_to_end_is_told_of() {
+    let how = || "it ran out of memory".to_owned();
+    let told = |effects: &[Effect]| {
+        let is_cause = |effect: &Effect| matches!(effect, Effect::Notify(Notice::TrainerFailed { reason, .. }) if *reason == how());
+        effects.iter().any(is_cause)
+    };
+    for (manner, expected) in [
+        (Manner::Plain, false),
+        (Manner::Killed, true),
+        (Manner::Abnormal, true),
+    ] {
+        let mut bench = Bench::training();
+        // The coordinator heard of a peer first.
+        bench.say(idle(1));
+        let exited = TrainerEvent::Exited { how: how(), manner };
+        let effects = bench.give_all(Input::Trainer(key(1, 0), exited));
+        assert_eq!(told(&effects), expected, "{manner:?}");
+    }
+    // A kill of ours explains itself.
+    let mut bench = Bench::training();
+    bench.say(idle(1));
+    bench.tick();
+    bench.tick();
+    let manner = Manner::Killed;
+    let exited = TrainerEvent::Exited { how: how(), manner };
+    let effects = bench.give_all(Input::Trainer(key(1, 0), exited));
+    assert!(!told(&effects), "{effects:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use m2t_common::trainer_link::Start;
 use m2t_common::{DeviceId, DeviceIndex, Timestamp};
 
 use super::seat::{Order, Seat};
-use super::{Course, Effect, Link, Notice, Place, Supervisor, TrainerEvent, TrainerKey};
+use super::{Course, Effect, Link, Manner, Notice, Place, Supervisor, TrainerEvent, TrainerKey};
 
 impl Supervisor {
     /// Brings every seat in line with the assignment and the course; a daemon that is ending exits once all are empty.
@@ -75,7 +75,8 @@ impl Supervisor {
                     seat.end(now, effects);
                 }
             }
-            TrainerEvent::Exited { how } => {
+            TrainerEvent::Exited { how, manner } => {
+                self.tell_of_a_cause(key, &how, manner, effects);
                 // Does not count where the trainer had said its last word or was asked to end.
                 self.report(now, key, News::Failed { reason: how }, effects);
                 if let Some(seat) = self.seat_of(key) {
@@ -83,6 +84,23 @@ impl Supervisor {
                 }
                 self.reconcile(now, effects);
             }
+        }
+    }
+
+    /// A peer that lost the trainer may have been heard first, and this one been asked to end when it was gone already. People
+    /// want the cause: an end that is not what being asked looks like is told all the same.
+    fn tell_of_a_cause(&mut self, key: TrainerKey, how: &str, manner: Manner, effects: &mut Vec<Effect>) {
+        let Some(seat) = self.seat_of(key) else {
+            return;
+        };
+        let by_itself = match manner {
+            Manner::Plain => false,
+            Manner::Killed => !seat.was_killed(),
+            Manner::Abnormal => true,
+        };
+        if by_itself && !seat.is_running() {
+            let reason = how.to_owned();
+            effects.push(Effect::Notify(Notice::TrainerFailed { key, reason }));
         }
     }
 
