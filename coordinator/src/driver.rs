@@ -181,25 +181,23 @@ impl Driver {
     fn feed(&mut self, input: Input) -> anyhow::Result<Option<Outcome>> {
         let mut effects = Vec::new();
         self.core.handle(self.clock.now(), input, &mut effects);
+        let changes_ledger = effects.iter().any(is_of_ledger);
+        let mut outcome = None;
         for effect in effects {
-            if let Some(outcome) = self.carry_out(effect)? {
-                return Ok(Some(outcome));
+            outcome = self.carry_out(effect)?;
+            if outcome.is_some() {
+                break;
             }
         }
-        Ok(None)
+        if changes_ledger {
+            self.output.write_ledger(&self.core.account());
+        }
+        Ok(outcome)
     }
 
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Outcome>> {
         match effect {
-            Effect::Persist(record) => {
-                self.journal.append(&record)?;
-                if matches!(
-                    record,
-                    Record::Committed { .. } | Record::Generation { .. } | Record::Replaced(_)
-                ) {
-                    self.output.write_ledger(&self.core.account());
-                }
-            }
+            Effect::Persist(record) => self.journal.append(&record)?,
             Effect::Send { stream, message } => self.send(stream, message),
             Effect::Close { stream } => drop(self.outboxes.remove(&stream)),
             Effect::Metrics(step) => self.output.add_step(&step)?,
@@ -272,6 +270,14 @@ impl Driver {
             }
         });
     }
+}
+
+/// Whether an effect changes what the ledger's file is to hold.
+fn is_of_ledger(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Persist(Record::Committed { .. } | Record::Generation { .. } | Record::Replaced(_))
+    )
 }
 
 /// Sleeps until `due`, for ever without.

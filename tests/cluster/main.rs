@@ -24,19 +24,19 @@ const N_STEPS: u64 = 60;
 
 /// A coordinator, and two daemons of two devices each.
 fn two_daemons_of_two() -> Cluster {
-    let mut cluster = Cluster::new(ClusterSettings::fake());
-    cluster.start_coordinator();
-    cluster.start_daemon("a", "cpu:2");
-    cluster.start_daemon("b", "cpu:2");
-    cluster
+    two_daemons(ClusterSettings::fake())
 }
 
 /// The same, content with fewer devices.
 fn two_daemons_of_two_on_at_least(min_devices: u32) -> Cluster {
-    let mut cluster = Cluster::new(ClusterSettings {
+    two_daemons(ClusterSettings {
         min_devices: Some(min_devices),
         ..ClusterSettings::fake()
-    });
+    })
+}
+
+fn two_daemons(settings: ClusterSettings) -> Cluster {
+    let mut cluster = Cluster::new(settings);
     cluster.start_coordinator();
     cluster.start_daemon("a", "cpu:2");
     cluster.start_daemon("b", "cpu:2");

@@ -1,6 +1,8 @@
 //! The published command lines, on a tiny network, photographs and shares of the CPU.
 
-use m2t_tests::harness::photographs;
+use std::path::Path;
+
+use m2t_tests::harness::{Process, photographs};
 
 use crate::desk::{Desk, TINY, listening_on};
 
@@ -126,12 +128,7 @@ fn what_is_left_of_it_when_it_is_killed_stops_by_itself() {
     use m2t_tests::harness::wait_until_gone;
     let Some(data) = photographs() else { return };
     let desk = Desk::new();
-    desk.write("tiny.toml", &TINY.replace("steps = 8", "steps = 4000"));
-    let mut trained = desk.start(&format!(
-        "m2t train -d cpu:2 -expn x -f tiny.toml --data {}",
-        data.display()
-    ));
-    trained.wait_for_text("generation 1 trains");
+    let mut trained = long_run(&desk, &data);
     let own: Vec<i32> = children_of(trained.pid());
     assert_eq!(own.len(), 2, "a coordinator and a daemon");
     trained.kill();
@@ -146,12 +143,7 @@ fn what_is_left_of_it_when_it_is_killed_stops_by_itself() {
 fn a_daemon_that_is_stopped_by_hand_stops_the_run_of_one_machine() {
     let Some(data) = photographs() else { return };
     let desk = Desk::new();
-    desk.write("tiny.toml", &TINY.replace("steps = 8", "steps = 4000"));
-    let mut trained = desk.start(&format!(
-        "m2t train -d cpu:2 -expn x -f tiny.toml --data {}",
-        data.display()
-    ));
-    trained.wait_for_text("generation 1 trains");
+    let mut trained = long_run(&desk, &data);
     let daemon = children_of(trained.pid()).into_iter().find(|pid| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
         name.trim() == "m2t-worker"
@@ -164,6 +156,17 @@ fn a_daemon_that_is_stopped_by_hand_stops_the_run_of_one_machine() {
         said.contains("this machine's daemon was stopped, and the run with it"),
         "{said}"
     );
+}
+
+/// A run that trains and would do so for long.
+fn long_run(desk: &Desk, data: &Path) -> Process {
+    desk.write("tiny.toml", &TINY.replace("steps = 8", "steps = 4000"));
+    let trained = desk.start(&format!(
+        "m2t train -d cpu:2 -expn x -f tiny.toml --data {}",
+        data.display()
+    ));
+    trained.wait_for_text("generation 1 trains");
+    trained
 }
 
 fn children_of(pid: i32) -> Vec<i32> {

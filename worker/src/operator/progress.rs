@@ -1,10 +1,11 @@
 //! A run's progress as a bar at the bottom of a terminal; nothing where standard error is no terminal.
 
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use m2t_common::status::{PhaseName, Status};
+
+use super::table::{phase_name, span};
 
 /// Known before the data set is: a bar of unknown length.
 const WAITING: &str = "{spinner} {msg}";
@@ -38,7 +39,7 @@ impl Progress {
                 self.bar.set_position(progress.step.0);
                 let left = progress
                     .remaining
-                    .map_or_else(String::new, |left| format!("{} left", short(left)));
+                    .map_or_else(String::new, |left| format!("{} left", span(left)));
                 self.bar.set_prefix(left);
             }
             None => self.bar.set_style(style(WAITING)),
@@ -70,7 +71,7 @@ pub fn headline(status: &Status) -> String {
         .as_ref()
         .filter(|_| status.phase == PhaseName::Training);
     let Some(progress) = progress else {
-        let phase = format!("{:?}", status.phase).to_lowercase();
+        let phase = phase_name(status.phase);
         return format!("{}: {phase}: {}", status.experiment, status.reason);
     };
     let loss = progress
@@ -87,20 +88,4 @@ pub fn headline(status: &Status) -> String {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is one of ours")
-}
-
-/// Two units at most: "3 d 4 h", "4 min 30 s".
-fn short(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (
-        seconds / 86_400,
-        seconds / 3_600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-    ) {
-        (0, 0, 0, s) => format!("{s} s"),
-        (0, 0, min, s) => format!("{min} min {s} s"),
-        (0, h, min, _) => format!("{h} h {min} min"),
-        (d, h, _, _) => format!("{d} d {h} h"),
-    }
 }

@@ -40,16 +40,7 @@ pub fn render(status: &Status) -> String {
 }
 
 fn head(status: &Status) -> String {
-    let phase = match status.phase {
-        PhaseName::Gathering => "gathering",
-        PhaseName::Forming => "forming",
-        PhaseName::Training => "training",
-        PhaseName::Draining => "draining",
-        PhaseName::Paused => "paused",
-        PhaseName::Finished => "finished",
-        PhaseName::Stopped => "stopped",
-        PhaseName::Failed => "failed",
-    };
+    let phase = phase_name(status.phase);
     let batch = u64::from(status.world) * u64::from(status.batch_per_rank);
     let mut text = format!("run           {}\nphase         {phase}", status.experiment);
     if !status.reason.is_empty() {
@@ -61,6 +52,20 @@ fn head(status: &Status) -> String {
         status.generation, status.world, status.batch_per_rank, status.min_devices
     );
     text
+}
+
+/// The phase in a word, for people.
+pub(super) fn phase_name(phase: PhaseName) -> &'static str {
+    match phase {
+        PhaseName::Gathering => "gathering",
+        PhaseName::Forming => "forming",
+        PhaseName::Training => "training",
+        PhaseName::Draining => "draining",
+        PhaseName::Paused => "paused",
+        PhaseName::Finished => "finished",
+        PhaseName::Stopped => "stopped",
+        PhaseName::Failed => "failed",
+    }
 }
 
 fn advance(progress: &Progress) -> String {
@@ -197,7 +202,8 @@ fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
-fn span(duration: Duration) -> String {
+/// A duration in two units at most.
+pub(super) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     match (hours, minutes) {

@@ -27,6 +27,9 @@ use crate::devices::Devices;
 /// The port that `m2t status` asks unless told otherwise.
 const USUAL_PORT: u16 = 7117;
 
+/// Where the published scripts look for the training images.
+const USUAL_DATA: &str = "data/imagenet_train";
+
 const EXAMPLES: &str = "\
 Examples:
   m2t train -b 256 -d 0-7 --experiment-name my_run -f 8x_2080ti_100e
@@ -63,7 +66,7 @@ pub struct TrainOptions {
     #[arg(long, visible_alias = "expn", alias = "experiment_name", value_name = "NAME")]
     experiment_name: Option<String>,
     /// The data folder.
-    #[arg(long, value_name = "DIR", default_value = "data/imagenet_train")]
+    #[arg(long, value_name = "DIR", default_value = USUAL_DATA)]
     data: PathBuf,
     /// Number of ranks [default: the recipe's]. Fewer devices host several ranks each, with equal results.
     #[arg(long, value_name = "N")]
@@ -242,7 +245,7 @@ impl TrainOptions {
         };
         let mut daemon = self.daemon(seat);
         daemon.extend(["--coordinator".into(), coordinator.to_string().into()]);
-        if self.data != Path::new("data/imagenet_train") || self.data.is_dir() {
+        if self.data != Path::new(USUAL_DATA) || self.data.is_dir() {
             daemon.extend(["--data".into(), self.data.clone().into()]);
         }
         Ok(Part::Follow { daemon })
