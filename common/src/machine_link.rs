@@ -4,13 +4,14 @@
 //! The link is level-triggered: each [`Assignment`] is the machine's whole current assignment with its generation, and
 //! the daemon reconciles to it. A lost, repeated or late message needs no special case.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{DeviceIndex, Generation, MachineName};
+use crate::ids::{DeviceId, DeviceIndex, Generation, MachineName, Step};
 use crate::manifest::CheckpointName;
 use crate::placement::Placement;
 use crate::recipe::Recipe;
@@ -63,6 +64,9 @@ pub struct Hello {
     pub devices: Vec<DeviceFacts>,
     /// The address at which the other machines reach this one.
     pub address: IpAddr,
+    /// Its trainers that live and were in a generation, with the newest they were in. A coordinator that was started again
+    /// sees from it whether the generation of its journal still trains.
+    pub trainers: BTreeMap<DeviceIndex, Generation>,
 }
 
 /// One device as its daemon describes it.
@@ -128,9 +132,17 @@ pub struct Assignment {
 /// What a machine is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-    /// Run no trainer: the group is not complete, or this machine is a spare.
+    /// Run no trainer.
     Idle,
-    /// Run the trainers of the machine's devices in this group.
+    /// Keep a trainer ready on every device: started, its data looked at, in no group. It says [`News::Warm`].
+    StandBy,
+    /// The generation is over. Its trainers leave their group at once, whatever they wait for, keep the state they committed
+    /// and say [`News::Held`]; every other device stands by.
+    Hold {
+        /// A trainer that has not answered by then hangs, and is killed.
+        within: Duration,
+    },
+    /// Run the trainers of the machine's devices in this group; every other device stands by.
     Train(Group),
 }
 
@@ -141,12 +153,53 @@ pub struct Group {
     pub placement: Placement,
     /// N of the data set that the run is bound to.
     pub n_samples: u64,
-    /// The checkpoint to start from; none: from the recipe's initialisation.
-    pub start_from: Option<CheckpointName>,
+    /// The state to start from.
+    pub start_from: StartFrom,
     /// Where to meet, once the first device has made it.
     pub rendezvous: Option<Rendezvous>,
-    /// Stop together at the next step boundary, with a checkpoint.
-    pub drain: bool,
+    /// What to do at the next step boundary.
+    pub boundary: Boundary,
+}
+
+/// The state a generation starts from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartFrom {
+    /// The recipe's initialisation.
+    Initial,
+    /// A checkpoint.
+    Checkpoint(CheckpointName),
+    /// What a device kept in memory from the generation before; it gives it to all that are behind or new.
+    Donor {
+        /// Which.
+        device: DeviceId,
+        /// The step its state is at.
+        step: Step,
+    },
+}
+
+impl StartFrom {
+    /// The step of the state.
+    pub fn step(&self) -> Step {
+        match self {
+            Self::Initial => Step(0),
+            Self::Checkpoint(name) => name.step(),
+            Self::Donor { step, .. } => *step,
+        }
+    }
+}
+
+/// What a group does at its next step boundary. It only ever moves down this list within a generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Boundary {
+    /// The next step.
+    #[default]
+    GoOn,
+    /// All stop after the same step and keep their state in memory, for another group to go on with.
+    Hold,
+    /// All stop after the same step, with a checkpoint; their trainers end.
+    Stop,
 }
 
 /// How a run ended.

@@ -89,11 +89,19 @@ impl Placement {
         self.devices.first().map(|placed| &placed.device)
     }
 
-    /// The homes after this placement: devices that take part have new ones, others keep theirs.
+    /// The homes after this placement. Where every device hosts one rank, that is its home from now on, and nobody else's. Where
+    /// devices are missing, those that stand in for them keep the homes they have.
     pub fn update_homes(&self, homes: &mut Homes) {
+        let is_full = self.devices.iter().all(|placed| placed.ranks.len() == 1);
         for placed in &self.devices {
-            if let Some(&lowest) = placed.ranks.first() {
+            let Some(&lowest) = placed.ranks.first() else {
+                continue;
+            };
+            if is_full {
+                homes.retain(|_, home| *home != lowest);
                 homes.insert(placed.device.clone(), lowest);
+            } else {
+                homes.entry(placed.device.clone()).or_insert(lowest);
             }
         }
     }
@@ -164,6 +172,16 @@ mod tests {
         placed(4, &["a:0", "b:0", "b:1"], &mut homes);
         let back = placed(4, &["0new:0", "a:0", "a:1", "b:0", "b:1"], &mut homes);
         assert!(back.contains("a:0=0") && !back.contains("0new"), "{back}");
+    }
+
+    #[test]
+    fn who_stands_in_for_others_gives_their_ranks_back() {
+        let mut homes = Homes::new();
+        let whole = placed(4, &["a:0", "a:1", "b:0", "b:1"], &mut homes);
+        placed(4, &["a:0", "a:1", "b:0"], &mut homes);
+        placed(4, &["a:1", "b:0"], &mut homes);
+        placed(4, &["b:0"], &mut homes);
+        assert_eq!(placed(4, &["b:1", "a:0", "b:0", "a:1"], &mut homes), whole);
     }
 
     proptest! {

@@ -55,6 +55,8 @@ pub struct CheckpointReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "news", rename_all = "snake_case")]
 pub enum News {
+    /// The trainer lives and made ready what takes time; it is in no group and holds no state. Of no generation.
+    Warm,
     /// The first device of the group made the meeting point of this generation.
     Rendezvous {
         /// What the others need to meet it.
@@ -76,6 +78,13 @@ pub enum News {
         step: Step,
         /// What went wrong and what to do, in a sentence.
         reason: String,
+    },
+    /// The device left its group and keeps its state in memory; it waits for the next generation. Its last word in this one.
+    Held {
+        /// The step the state is at: that of its last commit.
+        step: Step,
+        /// Why, where the group broke under it and nobody had told it to: a peer is gone.
+        broken: Option<String>,
     },
     /// The device drained: all devices stopped after this step, which is checkpointed.
     Stopped {

@@ -45,6 +45,10 @@ pub enum PhaseName {
     Gathering,
     /// A placement stands; trainers start and meet.
     Forming,
+    /// The coordinator was started again and waits to hear of the generation that trains.
+    Recovering,
+    /// A generation ended; its survivors keep their state in memory and the next one is placed.
+    Regrouping,
     /// Steps are being committed.
     Training,
     /// All devices stop at the next step boundary.

@@ -5,9 +5,10 @@
 use std::path::Path;
 
 use m2t_common::machine_link::{
-    Assignment, DataFacts, DeviceFacts, FromMachine, Group, Hello, Outcome, ToMachine, Welcome, Work,
+    Assignment, Boundary, DataFacts, DeviceFacts, FromMachine, Group, Hello, Outcome, StartFrom, ToMachine,
+    Welcome, Work,
 };
-use m2t_common::{DeviceId, DeviceIndex, DevicePlacement, Generation, Placement, Rank, Recipe};
+use m2t_common::{DeviceId, DeviceIndex, DevicePlacement, Generation, Placement, Rank, Recipe, Step};
 
 use super::report::checkpoint_name;
 use super::{duration_from_wire, duration_to_wire};
@@ -77,6 +78,14 @@ impl From<Hello> for wire::Hello {
             instance: hello.instance,
             devices: hello.devices.into_iter().map(Into::into).collect(),
             address: hello.address.to_string(),
+            trainers: hello
+                .trainers
+                .into_iter()
+                .map(|(device, generation)| wire::LivingTrainer {
+                    device: device.0,
+                    generation: generation.0,
+                })
+                .collect(),
         }
     }
 }
@@ -91,6 +100,11 @@ impl TryFrom<wire::Hello> for Hello {
             instance: hello.instance,
             devices: hello.devices.into_iter().map(Into::into).collect(),
             address: hello.address.parse().map_err(|e| invalid("Hello.address")(&e))?,
+            trainers: hello
+                .trainers
+                .into_iter()
+                .map(|living| (DeviceIndex(living.device), Generation(living.generation)))
+                .collect(),
         })
     }
 }
@@ -200,6 +214,10 @@ impl From<Assignment> for wire::Assignment {
         use wire::assignment::Work as Wire;
         let work = match assignment.work {
             Work::Idle => Wire::Idle(wire::Idle {}),
+            Work::StandBy => Wire::StandBy(wire::StandBy {}),
+            Work::Hold { within } => Wire::Hold(wire::Hold {
+                within: Some(duration_to_wire(within)),
+            }),
             Work::Train(group) => Wire::Train(group.into()),
         };
         Self {
@@ -216,6 +234,10 @@ impl TryFrom<wire::Assignment> for Assignment {
         use wire::assignment::Work as Wire;
         let work = match required(assignment.work, "Assignment.work")? {
             Wire::Idle(wire::Idle {}) => Work::Idle,
+            Wire::StandBy(wire::StandBy {}) => Work::StandBy,
+            Wire::Hold(hold) => Work::Hold {
+                within: duration_from_wire(hold.within, "Hold.within")?,
+            },
             Wire::Train(group) => Work::Train(group.try_into()?),
         };
         Ok(Self {
@@ -230,9 +252,9 @@ impl From<Group> for wire::Group {
         Self {
             placement: group.placement.devices.into_iter().map(Into::into).collect(),
             n_samples: group.n_samples,
-            start_from: group.start_from.map(|name| name.to_string()),
             rendezvous: group.rendezvous.map(Into::into),
-            drain: group.drain,
+            boundary: wire::Boundary::from(group.boundary).into(),
+            start_from: Some(group.start_from.into()),
         }
     }
 }
@@ -241,22 +263,78 @@ impl TryFrom<wire::Group> for Group {
     type Error = WireError;
 
     fn try_from(group: wire::Group) -> Result<Self, WireError> {
+        let boundary = group.boundary().try_into()?;
         let devices = group
             .placement
             .into_iter()
             .map(TryInto::try_into)
             .collect::<Result<Vec<DevicePlacement>, WireError>>()?;
-        let start_from = group
-            .start_from
-            .map(|name| checkpoint_name(&name, "Group.start_from"))
-            .transpose()?;
+        let start_from = required(group.start_from, "Group.start_from")?.try_into()?;
         Ok(Self {
             placement: Placement { devices },
             n_samples: group.n_samples,
             start_from,
             rendezvous: group.rendezvous.map(Into::into),
-            drain: group.drain,
+            boundary,
         })
+    }
+}
+
+impl From<StartFrom> for wire::group::StartFrom {
+    fn from(start: StartFrom) -> Self {
+        match start {
+            StartFrom::Initial => Self::Initial(wire::FromInitial {}),
+            StartFrom::Checkpoint(name) => Self::Checkpoint(name.to_string()),
+            StartFrom::Donor { device, step } => Self::Donor(wire::Donor {
+                machine: device.machine.into(),
+                device: device.index.0,
+                step: step.0,
+            }),
+        }
+    }
+}
+
+impl TryFrom<wire::group::StartFrom> for StartFrom {
+    type Error = WireError;
+
+    fn try_from(start: wire::group::StartFrom) -> Result<Self, WireError> {
+        use wire::group::StartFrom as Wire;
+        Ok(match start {
+            Wire::Initial(wire::FromInitial {}) => Self::Initial,
+            Wire::Checkpoint(name) => Self::Checkpoint(checkpoint_name(&name, "Group.checkpoint")?),
+            Wire::Donor(donor) => Self::Donor {
+                device: DeviceId {
+                    machine: donor.machine.parse().map_err(|e| invalid("Donor.machine")(&e))?,
+                    index: DeviceIndex(donor.device),
+                },
+                step: Step(donor.step),
+            },
+        })
+    }
+}
+
+impl From<Boundary> for wire::Boundary {
+    fn from(boundary: Boundary) -> Self {
+        match boundary {
+            Boundary::GoOn => Self::GoOn,
+            Boundary::Hold => Self::Hold,
+            Boundary::Stop => Self::Stop,
+        }
+    }
+}
+
+impl TryFrom<wire::Boundary> for Boundary {
+    type Error = WireError;
+
+    fn try_from(boundary: wire::Boundary) -> Result<Self, WireError> {
+        match boundary {
+            wire::Boundary::Unspecified => Err(invalid("Group.boundary")(
+                &"a boundary this version does not know",
+            )),
+            wire::Boundary::GoOn => Ok(Self::GoOn),
+            wire::Boundary::Hold => Ok(Self::Hold),
+            wire::Boundary::Stop => Ok(Self::Stop),
+        }
     }
 }
 

@@ -13,6 +13,8 @@ impl From<News> for wire::News {
     fn from(news: News) -> Self {
         use wire::news::News as Wire;
         let news = match news {
+            News::Warm => Wire::Warm(wire::DeviceWarm {}),
+            News::Held { step, broken } => Wire::Held(wire::DeviceHeld { step: step.0, broken }),
             News::Rendezvous { rendezvous } => Wire::Rendezvous(rendezvous.into()),
             News::Ready { step } => Wire::Ready(wire::DeviceReady { step: step.0 }),
             News::Stepped(report) => Wire::Stepped(report.into()),
@@ -37,6 +39,11 @@ impl TryFrom<wire::News> for News {
     fn try_from(news: wire::News) -> Result<Self, WireError> {
         use wire::news::News as Wire;
         Ok(match required(news.news, "News.news")? {
+            Wire::Warm(wire::DeviceWarm {}) => Self::Warm,
+            Wire::Held(held) => Self::Held {
+                step: Step(held.step),
+                broken: held.broken,
+            },
             Wire::Rendezvous(rendezvous) => Self::Rendezvous {
                 rendezvous: rendezvous.into(),
             },

@@ -56,6 +56,8 @@ impl From<PhaseName> for wire::Phase {
         match phase {
             PhaseName::Gathering => Self::Gathering,
             PhaseName::Forming => Self::Forming,
+            PhaseName::Recovering => Self::Recovering,
+            PhaseName::Regrouping => Self::Regrouping,
             PhaseName::Training => Self::Training,
             PhaseName::Draining => Self::Draining,
             PhaseName::Finished => Self::Finished,
@@ -76,6 +78,8 @@ impl TryFrom<wire::Phase> for PhaseName {
             }
             wire::Phase::Gathering => Self::Gathering,
             wire::Phase::Forming => Self::Forming,
+            wire::Phase::Recovering => Self::Recovering,
+            wire::Phase::Regrouping => Self::Regrouping,
             wire::Phase::Training => Self::Training,
             wire::Phase::Draining => Self::Draining,
             wire::Phase::Finished => Self::Finished,

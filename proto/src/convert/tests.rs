@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use m2t_common::machine_link::{
-    Assignment, DataFacts, DeviceFacts, FromMachine, Group, Hello, Outcome, ToMachine, Welcome, Work,
+    Assignment, Boundary, DataFacts, DeviceFacts, FromMachine, Group, Hello, Outcome, StartFrom, ToMachine,
+    Welcome, Work,
 };
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::written::{Source, resolve};
@@ -58,6 +59,15 @@ fn all_news() -> Vec<News> {
             step: Step(5),
             reason: "no space".into(),
         },
+        News::Warm,
+        News::Held {
+            step: Step(6),
+            broken: None,
+        },
+        News::Held {
+            step: Step(6),
+            broken: Some("a peer is gone".into()),
+        },
         News::Stopped { step: Step(5) },
         News::Finished {
             step: Step(u64::MAX),
@@ -87,6 +97,7 @@ fn every_message_of_a_daemon_survives_the_wire() {
                 },
             ],
             address: "fe80::1".parse().unwrap(),
+            trainers: [(DeviceIndex(7), Generation(3))].into(),
         }),
         FromMachine::Ready(DataFacts {
             n_samples: 1_281_167,
@@ -128,18 +139,26 @@ fn group() -> Group {
             devices: vec![placed("a", &[0, 1]), placed("b", &[2])],
         },
         n_samples: 4_000,
-        start_from: Some(CheckpointName::new(Step(400))),
+        start_from: StartFrom::Checkpoint(CheckpointName::new(Step(400))),
         rendezvous: Some(Rendezvous(b"127.0.0.1:4000".to_vec())),
-        drain: true,
+        boundary: Boundary::Stop,
     }
 }
 
 #[test]
 fn every_message_to_a_daemon_survives_the_wire() {
     let bare = Group {
-        start_from: None,
+        start_from: StartFrom::Initial,
         rendezvous: None,
-        drain: false,
+        boundary: Boundary::GoOn,
+        ..group()
+    };
+    let from_memory = Group {
+        start_from: StartFrom::Donor {
+            device: group().placement.devices[1].device.clone(),
+            step: Step(401),
+        },
+        boundary: Boundary::Hold,
         ..group()
     };
     let assign = |work| {
@@ -163,6 +182,11 @@ fn every_message_to_a_daemon_survives_the_wire() {
         assign(Work::Idle),
         assign(Work::Train(group())),
         assign(Work::Train(bare)),
+        assign(Work::Train(from_memory)),
+        assign(Work::StandBy),
+        assign(Work::Hold {
+            within: Duration::from_millis(1_500),
+        }),
         ToMachine::Refuse {
             reason: "another version".into(),
         },
@@ -225,9 +249,11 @@ fn status(phase: PhaseName) -> Status {
 
 #[test]
 fn every_phase_of_a_status_survives_the_wire() {
-    use PhaseName::{Draining, Failed, Finished, Forming, Gathering, Paused, Stopped, Training};
+    use PhaseName::{
+        Draining, Failed, Finished, Forming, Gathering, Paused, Recovering, Regrouping, Stopped, Training,
+    };
     for phase in [
-        Gathering, Forming, Training, Draining, Paused, Finished, Stopped, Failed,
+        Gathering, Forming, Recovering, Regrouping, Training, Draining, Paused, Finished, Stopped, Failed,
     ] {
         there_and_back::<_, wire::RunStatus>(&status(phase));
     }
@@ -294,10 +320,11 @@ fn what_would_become_a_path_or_a_name_is_checked() {
     };
     assert_eq!(field_of(Hello::try_from(homeless)), "Hello.address");
     let outside = wire::Group {
-        start_from: Some("../../secrets".into()),
+        boundary: wire::Boundary::GoOn.into(),
+        start_from: Some(wire::group::StartFrom::Checkpoint("../../secrets".into())),
         ..Default::default()
     };
-    assert_eq!(field_of(Group::try_from(outside)), "Group.start_from");
+    assert_eq!(field_of(Group::try_from(outside)), "Group.checkpoint");
     let lying = wire::CheckpointReport {
         name: "step-000000400".into(),
         step: 401,
