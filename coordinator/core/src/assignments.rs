@@ -1,13 +1,12 @@
 //! What machines are told to do: always the whole of it.
 
 use m2t_common::MachineName;
-use m2t_common::machine_link::{Assignment, ToMachine, Work};
+use m2t_common::machine_link::{Assignment, Boundary, ToMachine, Work};
 
-use crate::group::Drain;
 use crate::input::StreamId;
 use crate::machine::Machine;
 use crate::phase::Phase;
-use crate::{Core, DrainReason, Effect};
+use crate::{Core, Effect};
 
 impl Core {
     /// Tells a machine its whole current assignment.
@@ -27,12 +26,19 @@ impl Core {
     }
 
     fn assignment_of(&self, name: &MachineName) -> Assignment {
-        let drain = match &self.phase {
-            Phase::Draining { why, .. } if *why != DrainReason::LastStep => Drain::Yes,
-            _ => Drain::No,
+        let boundary = match &self.phase {
+            Phase::Draining { boundary, .. } => *boundary,
+            _ => Boundary::GoOn,
         };
-        let work = match self.phase.group() {
-            Some(group) if group.has_machine(name) => Work::Train(group.to_wire(drain)),
+        let can_train = self
+            .machines
+            .get(name)
+            .is_some_and(|machine| self.may_train(machine));
+        let work = match (&self.phase, self.phase.group()) {
+            (_, Some(group)) if group.has_machine(name) => Work::Train(group.to_wire(boundary)),
+            (Phase::Regrouping { within, .. }, _) => Work::Hold { within: *within },
+            (Phase::Paused, _) => Work::Idle,
+            _ if can_train => Work::StandBy,
             _ => Work::Idle,
         };
         Assignment {

@@ -14,6 +14,7 @@ impl Core {
     /// What follows from the journal, before anything happens.
     pub(crate) fn recall(&mut self) {
         self.committed = self.history.start_step();
+        self.published = self.committed;
         let data = self.history.data.as_ref();
         // A journalled data set was planned for when it was bound, with the same mathematics.
         self.plan = data.and_then(|data| self.settings.recipe.plan(data.n_samples).ok());
@@ -34,7 +35,7 @@ impl Core {
             self.set_aside(name, problem, effects);
         }
         self.drop_missing(&disk.found, effects);
-        for found in disk.found {
+        for found in disk.found.clone() {
             if !self.history.checkpoints.contains_key(&found.report.name) {
                 let upto = found.report.step;
                 self.persist(Record::Checkpoint(found.report), effects);
@@ -43,6 +44,7 @@ impl Core {
         }
         self.keep_newest(effects);
         self.recall();
+        self.recover(disk.metrics, effects);
         let notice = if fresh && self.history.checkpoints.is_empty() {
             Notice::Begun
         } else {
@@ -89,15 +91,27 @@ impl Core {
         report: CheckpointReport,
         effects: &mut Vec<Effect>,
     ) {
-        let is_first = self.phase.group().and_then(|group| group.placement.first()) == Some(device);
+        let is_first = self.phase.heard().and_then(|group| group.placement.first()) == Some(device);
         let last = self.plan.as_ref().map_or(0, |plan| plan.schedule.total_steps);
-        let known = self.history.checkpoints.get(&report.name) == Some(&report);
-        if !is_first || known || report.step.0 > last || self.verifying.contains(&report.name) {
-            return;
+        if is_first && report.step.0 <= last {
+            self.commit(report.step, effects);
+            self.look_at_checkpoint(report, effects);
         }
-        self.commit(report.step, effects);
-        self.verifying.insert(report.name.clone());
-        effects.push(Effect::VerifyCheckpoint(report));
+    }
+
+    /// A checkpoint that a device was still writing when its generation ended. What was committed then is still so: it counts.
+    pub(crate) fn late_checkpoint(&mut self, report: CheckpointReport, effects: &mut Vec<Effect>) {
+        if report.step <= self.committed && self.phase.outcome().is_none() {
+            self.look_at_checkpoint(report, effects);
+        }
+    }
+
+    /// One that is no newer than the newest is no news, or was dropped since: daemons repeat what they said.
+    fn look_at_checkpoint(&mut self, report: CheckpointReport, effects: &mut Vec<Effect>) {
+        let is_newer = report.step > self.history.start_step();
+        if is_newer && self.verifying.insert(report.name.clone()) {
+            effects.push(Effect::VerifyCheckpoint(report));
+        }
     }
 
     /// The first device could not write a checkpoint. It tries the last one of a drain again and again, and a drain that is

@@ -111,15 +111,18 @@ impl Core {
         })
     }
 
-    /// The devices a generation may use now: those of machines that can train on the run's data and can be told so.
+    /// The devices a generation may use now: those that stand by, of machines that can train on the run's data and can be told so.
     pub(crate) fn available(&self) -> Vec<DeviceId> {
-        let data = self.data();
-        let usable = |machine: &&Machine| machine.data().is_some() && machine.data() == data;
         self.machines
             .values()
-            .filter(usable)
-            .flat_map(Machine::devices)
+            .filter(|machine| self.may_train(machine))
+            .flat_map(Machine::warm)
             .collect()
+    }
+
+    /// Whether a machine's trainers may be started.
+    pub(crate) fn may_train(&self, machine: &Machine) -> bool {
+        machine.data().is_some() && machine.data() == self.data()
     }
 
     /// Binds the run to the data its first generation trains on, and asks machines that hold others to compare.

@@ -13,12 +13,25 @@ impl Core {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let phase = match &self.phase {
             Phase::Gathering { n_available, since } => {
-                let in_grace = *n_available >= self.settings.n_needed() && !self.some_are_about_to_join();
-                let ready = in_grace && self.verifying.is_empty();
-                ready.then(|| since.after(self.settings.grace()))
+                let enough = *n_available >= self.settings.n_needed() && self.verifying.is_empty();
+                let wait = if self.some_are_about_to_join() {
+                    self.settings.patience()
+                } else {
+                    self.settings.grace()
+                };
+                enough.then(|| since.after(wait))
             }
-            Phase::Forming { until, .. } | Phase::Draining { until, .. } => Some(*until),
-            Phase::Training { progressed, .. } => Some(progressed.after(self.step_deadline())),
+            Phase::Recovering { until, .. }
+            | Phase::Forming { until, .. }
+            | Phase::Draining { until, .. } => Some(*until),
+            Phase::Regrouping { since, until, .. } => {
+                let ready = since.after(self.settings.replace_wait);
+                [*until, ready].into_iter().filter(|at| *at > self.now).min()
+            }
+            Phase::Training { progressed, .. } => {
+                let stalled = progressed.after(self.step_deadline());
+                Some(self.growth_deadline().map_or(stalled, |grown| grown.min(stalled)))
+            }
             Phase::Paused => None,
             Phase::Finished { .. } | Phase::Stopped { .. } | Phase::Failed(_) => None,
         };
@@ -41,6 +54,7 @@ impl Core {
             self.lose(&name, by, effects);
         }
         match &self.phase {
+            Phase::Recovering { until, .. } if *until <= self.now => self.recovering_timed_out(effects),
             Phase::Forming { until, .. } if *until <= self.now => self.forming_timed_out(effects),
             Phase::Draining { until, .. } if *until <= self.now => self.draining_timed_out(effects),
             Phase::Training { progressed, .. } if progressed.after(self.step_deadline()) <= self.now => {

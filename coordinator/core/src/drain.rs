@@ -1,20 +1,29 @@
-//! The ways a run ends, and the drain that comes before: all devices stop after the same step, with a checkpoint.
+//! The ways a run ends, and drains: all devices stop after the same step, with a checkpoint or with their state in memory.
 
-use m2t_common::Step;
-use m2t_common::machine_link::{Outcome, ToMachine};
+use m2t_common::machine_link::{Boundary, Outcome, StartFrom, ToMachine};
+use m2t_common::{DeviceId, Step};
 
 use crate::assignments::say_last;
-use crate::group::Stage;
+use crate::group::{LiveGroup, Stage};
+use crate::machine::{Machine, Standing};
 use crate::phase::Phase;
 use crate::{Core, DrainReason, Effect, EndCause, Failure, Notice, Record};
 
 impl Core {
-    /// The coordinator was asked to stop. What trains drains first; a generation that only forms has nothing to lose.
+    /// The coordinator was asked to stop. What trains drains first, and what is kept in memory is saved; a generation that
+    /// forms from the disk has nothing to lose.
     pub(crate) fn stop(&mut self, effects: &mut Vec<Effect>) {
         match &mut self.phase {
             Phase::Training { .. } => self.begin_drain(DrainReason::Stop, effects),
-            Phase::Draining { why, .. } if *why != DrainReason::LastStep => *why = DrainReason::Stop,
+            Phase::Forming { group, .. } if keeps_memory(group) => {
+                self.begin_drain(DrainReason::Stop, effects)
+            }
+            Phase::Draining { why, boundary, .. } if *why != DrainReason::LastStep => {
+                (*why, *boundary) = (DrainReason::Stop, Boundary::Stop);
+                self.assign_all(effects);
+            }
             Phase::Draining { .. } => {}
+            Phase::Recovering { .. } | Phase::Regrouping { .. } => self.stopping = true,
             Phase::Gathering { .. } | Phase::Forming { .. } | Phase::Paused => self.stopped(effects),
             Phase::Finished { .. } | Phase::Stopped { .. } | Phase::Failed(_) => {}
         }
@@ -23,13 +32,67 @@ impl Core {
     /// The group stops at the next step boundary. Bounded, so that nothing waits for ever.
     pub(crate) fn begin_drain(&mut self, why: DrainReason, effects: &mut Vec<Effect>) {
         let until = self.now.after(self.settings.patience());
+        let boundary = self.boundary_for(why);
         match std::mem::replace(&mut self.phase, Phase::gathering()) {
             Phase::Forming { group, .. } | Phase::Training { group, .. } => {
-                self.phase = Phase::Draining { group, why, until };
+                self.phase = Phase::Draining {
+                    group,
+                    why,
+                    boundary,
+                    until,
+                };
                 self.note(Notice::Draining { why }, effects);
                 self.assign_all(effects);
             }
             other => self.phase = other,
+        }
+    }
+
+    /// A checkpoint is needed where the state would not stay in memory: the run stops, or nobody is left who could go on with it.
+    fn boundary_for(&self, why: DrainReason) -> Boundary {
+        match why {
+            DrainReason::LastStep => Boundary::GoOn,
+            DrainReason::Stop | DrainReason::Pause | DrainReason::TooDamaged => Boundary::Stop,
+            DrainReason::Leaving | DrainReason::Grow => {
+                let n_staying = self.staying().count();
+                let goes_on = self.keeps_state_in_memory() && n_staying >= self.n_needed();
+                if goes_on { Boundary::Hold } else { Boundary::Stop }
+            }
+        }
+    }
+
+    /// Members whose machines stay.
+    fn staying(&self) -> impl Iterator<Item = &DeviceId> {
+        let members = self
+            .phase
+            .group()
+            .into_iter()
+            .flat_map(|group| group.members.keys());
+        members.filter(|device| {
+            let machine = self.machines.get(&device.machine);
+            machine.is_some_and(|machine| machine.data().is_some())
+        })
+    }
+
+    /// What follows from a state that trains on, whatever brought it about: an end that is wished for, or a machine that leaves.
+    pub(crate) fn settle_training(&mut self, effects: &mut Vec<Effect>) {
+        let Some(group) = self.phase.group() else {
+            return;
+        };
+        let leaves =
+            |machine: &&Machine| machine.standing == Standing::Leaving && group.needs_machine(machine.name());
+        let why = if self.stopping {
+            Some(DrainReason::Stop)
+        } else if self.too_damaged().is_some() {
+            Some(DrainReason::TooDamaged)
+        } else if self.history.paused {
+            Some(DrainReason::Pause)
+        } else {
+            self.machines.values().find(leaves).map(|_| DrainReason::Leaving)
+        };
+        match why {
+            Some(why) => self.begin_drain(why, effects),
+            None => self.settle_growth(effects),
         }
     }
 
@@ -38,21 +101,19 @@ impl Core {
         let Phase::Draining { group, why, .. } = &self.phase else {
             return;
         };
-        if !group.before(Stage::Stopped).is_empty() || !self.verifying.is_empty() {
+        if !group.before(Stage::Held).is_empty() {
+            return;
+        }
+        let all_stopped = group.before(Stage::Stopped).is_empty();
+        if all_stopped && !self.verifying.is_empty() {
             return;
         }
         let finished = group.before(Stage::Finished).is_empty();
         let (why, step, digest) = (*why, self.committed, group.final_digest.clone());
         match (finished, digest, why) {
             (true, Some(digest), _) => self.finish(step, digest, effects),
-            (_, _, DrainReason::Stop) => self.stopped(effects),
-            (
-                _,
-                _,
-                DrainReason::Leaving | DrainReason::Pause | DrainReason::LastStep | DrainReason::TooDamaged,
-            ) => {
-                self.end_generation(EndCause::Drained { step }, effects);
-            }
+            (_, _, DrainReason::Stop) if all_stopped => self.stopped(effects),
+            _ => self.end_generation(EndCause::Drained { step }, effects),
         }
     }
 
@@ -61,7 +122,7 @@ impl Core {
         let devices = self
             .phase
             .group()
-            .map(|group| group.before(Stage::Stopped))
+            .map(|group| group.before(Stage::Held))
             .unwrap_or_default();
         let after = self.settings.patience();
         self.end_generation(EndCause::NotDrained { devices, after }, effects);
@@ -113,4 +174,9 @@ impl Core {
         self.streams.clear();
         effects.push(Effect::Exit(outcome));
     }
+}
+
+/// Whether a generation that forms starts from what a device keeps in memory.
+pub(crate) fn keeps_memory(group: &LiveGroup) -> bool {
+    matches!(group.start_from, StartFrom::Donor { .. })
 }

@@ -1,15 +1,13 @@
-//! Devices gather, a generation forms, a generation ends.
+//! Devices gather, a generation forms.
 
+use m2t_common::machine_link::StartFrom;
 use m2t_common::{DeviceId, Placement, Step};
 
 use crate::group::{LiveGroup, Stage};
 use crate::machine::{Link, Machine, Standing};
 use crate::phase::Phase;
-use crate::reason::Waiting;
-use crate::{Core, DrainReason, Effect, EndCause, Failure, Notice, Record};
-
-/// Generations in a row that may end before a step is committed.
-const FRUITLESS_GENERATIONS: u32 = 3;
+use crate::reason::{Waiting, list};
+use crate::{Core, Effect, EndCause, Notice, Record};
 
 impl Core {
     /// Forms a generation when there are enough devices: all that are wanted at once; what is needed after a moment of
@@ -23,22 +21,41 @@ impl Core {
         if *n_available != devices.len() {
             (*n_available, *since) = (devices.len(), now);
         }
+        let since = *since;
         let grace_over = now >= since.after(self.settings.grace());
+        let patience_over = now >= since.after(self.settings.patience());
+        let nobody_comes = grace_over && !self.some_are_about_to_join();
         let enough = devices.len() >= self.settings.n_wanted()
-            || (devices.len() >= self.settings.n_needed() && grace_over && !self.some_are_about_to_join());
+            || (devices.len() >= self.settings.n_needed() && (nobody_comes || patience_over));
         // A checkpoint that is being verified may be the one to start from.
         if enough && self.verifying.is_empty() {
-            self.form(&devices, effects);
+            let newest = self.history.newest().map(|report| report.name.clone());
+            let start_from = newest.map_or(StartFrom::Initial, StartFrom::Checkpoint);
+            self.form(&devices, start_from, effects);
         }
     }
 
-    /// Whether a machine checks its data or is expected back. Neither lasts for ever: it answers, or it is lost.
+    /// Whether a machine checks its data, starts its trainers or is expected back. None of it lasts for ever: it answers, fails or is lost.
     pub(crate) fn some_are_about_to_join(&self) -> bool {
         self.machines.values().any(|machine| match machine.standing {
             Standing::Checking => true,
-            Standing::Ready(_) => matches!(machine.link, Link::Down { .. }),
+            Standing::Ready(_) => {
+                matches!(machine.link, Link::Down { .. }) || self.starting(machine).next().is_some()
+            }
             Standing::Unable { .. } | Standing::Leaving => false,
         })
+    }
+
+    /// Devices of a machine whose trainers are on their way to stand by.
+    fn starting<'a>(&'a self, machine: &'a Machine) -> impl Iterator<Item = DeviceId> + 'a {
+        let is_placed = |device: &DeviceId| {
+            self.phase
+                .heard()
+                .is_some_and(|group| group.members.contains_key(device))
+        };
+        machine
+            .devices()
+            .filter(move |device| !machine.idle.contains_key(&device.index) && !is_placed(device))
     }
 
     /// What is waited for.
@@ -55,7 +72,10 @@ impl Core {
                     "the data set of {name}, of {} images, is not that of most devices",
                     facts.n_samples
                 )),
-                (Standing::Ready(_), _) => None,
+                (Standing::Ready(_), _) => {
+                    let starting: Vec<DeviceId> = self.starting(machine).collect();
+                    (!starting.is_empty()).then(|| format!("starting the trainers of {}", list(&starting)))
+                }
             }
         };
         let mut pending: Vec<String> = self.machines.values().filter_map(state).collect();
@@ -72,29 +92,24 @@ impl Core {
         }
     }
 
-    fn form(&mut self, devices: &[DeviceId], effects: &mut Vec<Effect>) {
+    /// A placement of `devices` becomes the next generation.
+    pub(crate) fn form(&mut self, devices: &[DeviceId], start_from: StartFrom, effects: &mut Vec<Effect>) {
         self.bind(effects);
         let world = self.settings.recipe.training.world;
         let (Some(plan), Some(data)) = (&self.plan, &self.history.data) else {
             return;
         };
-        let start = self.history.start_step();
-        if start >= Step(plan.schedule.total_steps) {
-            let digest = self.history.newest().map(|report| report.state_digest.clone());
-            return self.finish(start, digest.unwrap_or_default(), effects);
+        let start = start_from.step();
+        if let Some((step, digest)) = self.last_on_disk(plan.schedule.total_steps) {
+            return self.finish(step, digest, effects);
         }
         let Some(placement) = Placement::place(world, devices, &self.history.homes) else {
             return;
         };
         let generation = self.history.generation.next();
-        let start_from = self.history.newest().map(|report| report.name.clone());
-        let group = LiveGroup::new(
-            generation,
-            placement.clone(),
-            data.n_samples,
-            (start_from.clone(), start),
-        );
+        let n_samples = data.n_samples;
         let n_devices = placement.devices.len();
+        let group = LiveGroup::new(generation, placement.clone(), n_samples, start_from.clone());
         self.persist(
             Record::Generation {
                 generation,
@@ -105,6 +120,11 @@ impl Core {
         );
         effects.push(Effect::CutBack { after: start });
         self.rewind(start);
+        for device in group.members.keys() {
+            if let Some(machine) = self.machines.get_mut(&device.machine) {
+                machine.idle.remove(&device.index);
+            }
+        }
         let until = self.now.after(self.settings.patience());
         self.phase = Phase::Forming { group, until };
         self.note(
@@ -118,69 +138,21 @@ impl Core {
         self.assign_all(effects);
     }
 
+    /// The last step and its digest, where its checkpoint is complete: nothing is left to do.
+    pub(crate) fn last_on_disk(&self, total_steps: u64) -> Option<(Step, String)> {
+        let newest = self
+            .history
+            .newest()
+            .filter(|report| report.step >= Step(total_steps));
+        newest.map(|report| (report.step, report.state_digest.clone()))
+    }
+
     /// Forgets what was committed after `start`.
     fn rewind(&mut self, start: Step) {
         self.committed = start;
+        self.published = self.published.min(start);
         self.latest = self.latest.take().filter(|latest| latest.report.step <= start);
         self.speed.clear();
-    }
-
-    /// The generation is over: its trainers are told to end, and the devices gather for the next one.
-    pub(crate) fn end_generation(&mut self, cause: EndCause, effects: &mut Vec<Effect>) {
-        let gathering = Phase::Gathering {
-            n_available: 0,
-            since: self.now,
-        };
-        let (group, why) = match std::mem::replace(&mut self.phase, gathering) {
-            Phase::Forming { group, .. } | Phase::Training { group, .. } => (group, None),
-            Phase::Draining { group, why, .. } => (group, Some(why)),
-            other => {
-                self.phase = other;
-                return;
-            }
-        };
-        self.note(
-            Notice::Ended {
-                generation: group.generation,
-                cause: cause.clone(),
-            },
-            effects,
-        );
-        match (why, self.too_damaged()) {
-            (Some(DrainReason::Stop), _) => return self.stopped(effects),
-            (_, Some(failure)) => return self.fail(failure, effects),
-            (_, None) => {}
-        }
-        if self.was_fruitless(&group, &cause) {
-            self.fruitless += 1;
-            if self.fruitless >= FRUITLESS_GENERATIONS {
-                let n = self.fruitless;
-                return self.fail(Failure::CrashLoop { n, last: cause }, effects);
-            }
-        }
-        self.let_leaving_go(effects);
-        self.assign_all(effects);
-    }
-
-    /// Whether this end counts towards giving up. A machine that is lost or leaves does not: the next generation forms
-    /// without it.
-    fn was_fruitless(&self, group: &LiveGroup, cause: &EndCause) -> bool {
-        let by_trainers = matches!(
-            cause,
-            EndCause::TrainerFailed { .. } | EndCause::NotReady { .. } | EndCause::Stalled { .. }
-        );
-        by_trainers && self.committed <= group.start
-    }
-
-    fn let_leaving_go(&mut self, effects: &mut Vec<Effect>) {
-        let leaving = self
-            .machines
-            .values()
-            .filter(|machine| machine.standing == Standing::Leaving);
-        let names: Vec<_> = leaving.map(|machine| machine.name().clone()).collect();
-        for name in names {
-            self.let_go(&name, effects);
-        }
     }
 
     /// The trainers of a forming generation did not come up in time.

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use m2t_common::machine_link::Group;
-use m2t_common::manifest::CheckpointName;
+use m2t_common::machine_link::{Boundary, Group, StartFrom};
 use m2t_common::report::{Rendezvous, StepReport};
 use m2t_common::{DeviceId, Generation, MachineName, Placement, Step};
 
@@ -16,10 +15,8 @@ pub(crate) struct LiveGroup {
     pub(crate) placement: Placement,
     /// N.
     pub(crate) n_samples: u64,
-    /// The checkpoint it started from.
-    pub(crate) start_from: Option<CheckpointName>,
-    /// The step it started at.
-    pub(crate) start: Step,
+    /// The state it starts from.
+    pub(crate) start_from: StartFrom,
     /// Where to meet, once the first device said so.
     pub(crate) rendezvous: Option<Rendezvous>,
     /// Digest of the run's final state, once a device did the last step.
@@ -48,7 +45,9 @@ pub(crate) enum Stage {
     Starting,
     /// It can step, or steps.
     Running,
-    /// It drained.
+    /// It left the group and keeps its state.
+    Held,
+    /// It stopped with the group, with a checkpoint.
     Stopped,
     /// It did the last step of the run.
     Finished,
@@ -60,9 +59,9 @@ impl LiveGroup {
         generation: Generation,
         placement: Placement,
         n_samples: u64,
-        start: (Option<CheckpointName>, Step),
+        start_from: StartFrom,
     ) -> Self {
-        let (start_from, start) = start;
+        let start = start_from.step();
         let member = |device: &DeviceId| {
             let member = Member {
                 stage: Stage::Starting,
@@ -82,22 +81,33 @@ impl LiveGroup {
             placement,
             n_samples,
             start_from,
-            start,
             rendezvous: None,
             final_digest: None,
             members,
         }
     }
 
-    /// The group as its members are told of it. They are told to drain in the phase of that name only.
-    pub(crate) fn to_wire(&self, drain: Drain) -> Group {
+    /// The step it starts at.
+    pub(crate) fn start(&self) -> Step {
+        self.start_from.step()
+    }
+
+    /// The group as its members are told of it.
+    pub(crate) fn to_wire(&self, boundary: Boundary) -> Group {
         Group {
             placement: self.placement.clone(),
             n_samples: self.n_samples,
             start_from: self.start_from.clone(),
             rendezvous: self.rendezvous.clone(),
-            drain: drain == Drain::Yes,
+            boundary,
         }
+    }
+
+    /// Whether the group waits for the state of this device, which it kept from that generation: if its trainer is gone, so is that.
+    pub(crate) fn counts_on(&self, device: &DeviceId, generation: Generation) -> bool {
+        let is_donor = matches!(&self.start_from, StartFrom::Donor { device: donor, .. } if donor == device);
+        let is_starting = |member: &Member| member.stage == Stage::Starting;
+        is_donor && generation < self.generation && self.members.get(device).is_some_and(is_starting)
     }
 
     /// Whether a machine hosts any of its devices.
@@ -111,7 +121,7 @@ impl LiveGroup {
             .members
             .iter()
             .filter(|(device, _)| device.machine == *machine);
-        own.any(|(_, member)| member.stage < Stage::Stopped)
+        own.any(|(_, member)| member.stage < Stage::Held)
     }
 
     /// The devices that have not reached `stage`.
@@ -119,13 +129,4 @@ impl LiveGroup {
         let behind = self.members.iter().filter(|(_, member)| member.stage < stage);
         behind.map(|(device, _)| device.clone()).collect()
     }
-}
-
-/// Whether members are told to drain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Drain {
-    /// Stop at the next step boundary.
-    Yes,
-    /// Go on.
-    No,
 }

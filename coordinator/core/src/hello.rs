@@ -3,6 +3,8 @@
 //! A machine has one living daemon. Another daemon process of the same name is let in only once the first one's stream
 //! is gone; then the first one's trainers are gone too.
 
+use std::collections::BTreeMap;
+
 use m2t_common::machine_link::{FromMachine, Hello, ToMachine, Welcome};
 use m2t_common::{DeviceId, MachineName};
 
@@ -62,6 +64,7 @@ impl Core {
             );
             return say_last(stream, ToMachine::Refuse { reason }, effects);
         }
+        let trainers = hello.trainers.clone();
         let known = self.machines.get(&name).map(|machine| machine.hello.instance);
         if known == Some(hello.instance) {
             self.reattach(stream, &name, effects);
@@ -72,6 +75,7 @@ impl Core {
             self.attach(stream, hello, effects);
         }
         self.welcome(&name, effects);
+        self.recognise(&name, &trainers, effects);
         self.assign(&name, effects);
     }
 
@@ -115,6 +119,7 @@ impl Core {
                 standing: Standing::Checking,
                 heard: self.now,
                 told_data: false,
+                idle: BTreeMap::new(),
             },
         );
         self.note(Notice::Attached { machine, n_devices }, effects);

@@ -1,12 +1,12 @@
 //! What is journalled, and the one code that folds it: while running and after a crash.
 //!
-//! Not journalled: heartbeats, streams, steps between checkpoints. They are of no use to a coordinator that starts
-//! again, because the next generation starts from a checkpoint.
+//! Not journalled: heartbeats, streams, each step. A coordinator that starts again hears of the steps since the last
+//! record from the machines, which keep what they said.
 
 use std::collections::BTreeMap;
 
 use m2t_common::ledger::Ledger;
-use m2t_common::machine_link::DataFacts;
+use m2t_common::machine_link::{DataFacts, StartFrom};
 use m2t_common::manifest::CheckpointName;
 use m2t_common::placement::Homes;
 use m2t_common::report::{CheckpointReport, ReplacedFile};
@@ -31,9 +31,11 @@ pub enum Record {
         generation: Generation,
         /// Which device hosts which ranks.
         placement: Placement,
-        /// The checkpoint it starts from.
-        start_from: Option<CheckpointName>,
+        /// The state it starts from.
+        start_from: StartFrom,
     },
+    /// The newest generation is over and nobody keeps its state: the next one starts from a checkpoint.
+    Ended,
     /// A checkpoint is complete and verified.
     Checkpoint(CheckpointReport),
     /// A checkpoint is no longer one to start from.
@@ -107,7 +109,7 @@ impl ResumeError {
 }
 
 /// The fold of all records.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct History {
     /// The recipe the run was begun with.
     pub(crate) recipe: Option<Recipe>,
@@ -117,6 +119,10 @@ pub(crate) struct History {
     pub(crate) generation: Generation,
     /// The placement of that generation.
     pub(crate) placement: Placement,
+    /// The state it started from.
+    pub(crate) start_from: StartFrom,
+    /// Whether it is over for good.
+    pub(crate) ended: bool,
     /// Which generation did which steps that count.
     pub(crate) ledger: Ledger,
     /// Files that cannot be decoded, as far as they were met.
@@ -129,6 +135,25 @@ pub(crate) struct History {
     pub(crate) paused: bool,
     /// The end: last step and final digest.
     pub(crate) finished: Option<(Step, String)>,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            recipe: None,
+            data: None,
+            generation: Generation(0),
+            placement: Placement::default(),
+            start_from: StartFrom::Initial,
+            ended: true,
+            ledger: Ledger::default(),
+            damaged: BTreeMap::new(),
+            homes: Homes::new(),
+            checkpoints: BTreeMap::new(),
+            paused: false,
+            finished: None,
+        }
+    }
 }
 
 impl History {
@@ -145,8 +170,9 @@ impl History {
                 self.generation = self.generation.max(*generation);
                 self.placement = placement.clone();
                 // What was done beyond the start is done again.
-                let start = start_from.as_ref().map_or(Step(0), CheckpointName::step);
-                self.ledger.cut(start);
+                self.ledger.cut(start_from.step());
+                self.start_from = start_from.clone();
+                self.ended = false;
                 placement.update_homes(&mut self.homes);
             }
             Record::Checkpoint(report) => {
@@ -155,6 +181,7 @@ impl History {
             Record::CheckpointDropped { name, .. } => {
                 self.checkpoints.remove(name);
             }
+            Record::Ended => self.ended = true,
             Record::Committed { upto } => self.ledger.extend(self.generation, &self.placement, *upto),
             Record::Replaced(file) => {
                 self.damaged.insert(file.sample, file.clone());
@@ -180,7 +207,7 @@ impl History {
         self.checkpoints.values().next_back()
     }
 
-    /// The step the next generation starts at.
+    /// The step a generation starts at that starts from the disk.
     pub(crate) fn start_step(&self) -> Step {
         self.newest().map_or(Step(0), |report| report.step)
     }

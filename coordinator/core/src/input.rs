@@ -1,5 +1,6 @@
 //! Everything that can happen to the coordinator.
 
+use m2t_common::Step;
 use m2t_common::machine_link::FromMachine;
 use m2t_common::manifest::CheckpointName;
 use m2t_common::order::Order;
@@ -59,6 +60,8 @@ pub struct DiskFacts {
     pub found: Vec<FoundCheckpoint>,
     /// Damaged ones and what is wrong with them.
     pub damaged: Vec<(CheckpointName, String)>,
+    /// The last step of the metrics.
+    pub metrics: Step,
 }
 
 /// A checkpoint on the disk, as its manifest describes it.

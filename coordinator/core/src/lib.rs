@@ -51,6 +51,7 @@ mod drain;
 mod effect;
 mod gather;
 mod group;
+mod growth;
 mod hello;
 mod history;
 mod input;
@@ -61,7 +62,10 @@ mod notice;
 mod orders;
 mod phase;
 mod reason;
+mod recover;
+mod regroup;
 mod settings;
+mod standby;
 mod status;
 mod steps;
 #[cfg(test)]
@@ -113,12 +117,16 @@ pub struct Core {
     verifying: BTreeSet<CheckpointName>,
     /// Steps committed: the newest checkpoint's after a reload.
     committed: Step,
+    /// Steps whose numbers went out.
+    published: Step,
     /// The last committed step's numbers.
     latest: Option<CommittedStep>,
     /// How long the last steps took.
     speed: Speed,
     /// The last checkpoint that could not be written, and why; none since one was.
     unwritten: Option<(Step, String)>,
+    /// Whether the run is to stop once what is kept in memory is saved.
+    stopping: bool,
     /// Generations in a row whose trainers failed before a step was committed.
     fruitless: u32,
     /// The newest events.
@@ -146,9 +154,11 @@ impl Core {
             n_samples_on_disk: None,
             verifying: BTreeSet::new(),
             committed: Step(0),
+            published: Step(0),
             latest: None,
             speed: Speed::default(),
             unwritten: None,
+            stopping: false,
             fruitless: 0,
             events: VecDeque::new(),
             history,
@@ -187,13 +197,18 @@ impl Core {
     fn settle(&mut self, effects: &mut Vec<Effect>) {
         match &self.phase {
             Phase::Draining { .. } => self.settle_drain(effects),
-            Phase::Training { .. } if self.too_damaged().is_some() => {
-                self.begin_drain(DrainReason::TooDamaged, effects);
-            }
-            Phase::Gathering { .. } | Phase::Forming { .. } | Phase::Training { .. } | Phase::Paused => {}
+            Phase::Training { .. } => self.settle_training(effects),
+            Phase::Gathering { .. } | Phase::Regrouping { .. } | Phase::Recovering { .. } => {}
+            Phase::Forming { .. } | Phase::Paused => {}
             Phase::Finished { .. } | Phase::Stopped { .. } | Phase::Failed(_) => {}
         }
-        self.settle_pause();
+        if matches!(self.phase, Phase::Regrouping { .. }) {
+            self.settle_regroup(effects);
+        }
+        if self.stopping && matches!(self.phase, Phase::Gathering { .. }) {
+            return self.stopped(effects);
+        }
+        self.settle_pause(effects);
         if matches!(self.phase, Phase::Gathering { .. }) {
             self.settle_gathering(effects);
         }

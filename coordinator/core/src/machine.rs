@@ -1,7 +1,9 @@
 //! One machine as the core knows it.
 
+use std::collections::BTreeMap;
+
 use m2t_common::machine_link::{DataFacts, Hello};
-use m2t_common::{DeviceId, MachineName, Timestamp};
+use m2t_common::{DeviceId, DeviceIndex, MachineName, Timestamp};
 
 use crate::input::StreamId;
 
@@ -18,6 +20,17 @@ pub(crate) struct Machine {
     pub(crate) heard: Timestamp,
     /// Whether its last welcome named the data set the run is bound to: then it must know better than to be ready with another.
     pub(crate) told_data: bool,
+    /// Its trainers that are in no group; one that is not here starts, or trains.
+    pub(crate) idle: BTreeMap<DeviceIndex, Idle>,
+}
+
+/// A trainer that is in no group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Idle {
+    /// It lives and waits for a group.
+    Warm,
+    /// It failed; its daemon starts another.
+    Failed,
 }
 
 /// A machine's connection.
@@ -71,6 +84,12 @@ impl Machine {
             machine: self.hello.machine.clone(),
             index: device.index,
         })
+    }
+
+    /// Its devices whose trainers wait for a group.
+    pub(crate) fn warm(&self) -> impl Iterator<Item = DeviceId> {
+        self.devices()
+            .filter(|device| self.idle.get(&device.index) == Some(&Idle::Warm))
     }
 
     /// Its name.

@@ -45,11 +45,13 @@ impl Core {
         let is_member = self.phase.group().is_some_and(|group| group.has_machine(name));
         match &self.phase {
             Phase::Training { .. } if is_member => self.begin_drain(DrainReason::Leaving, effects),
-            Phase::Draining { .. } if is_member => self.assign(name, effects),
+            Phase::Draining { .. } | Phase::Recovering { .. } if is_member => self.assign(name, effects),
             Phase::Forming { .. } if is_member => {
                 let machine = name.clone();
                 self.end_generation(EndCause::MachineLeaves { machine }, effects);
             }
+            // The regroup finds a way to save its state first.
+            Phase::Regrouping { .. } if self.is_needed_to_save(name) => self.assign(name, effects),
             _ => self.let_go(name, effects),
         }
     }
@@ -102,6 +104,7 @@ impl Core {
             return;
         };
         machine.link = Link::Down { until };
+        self.no_survivors(|device| device.machine == name);
         self.note(Notice::Disconnected { machine: name }, effects);
     }
 
@@ -128,6 +131,7 @@ impl Core {
 
     fn forget(&mut self, name: &MachineName) -> Option<Machine> {
         let machine = self.machines.remove(name)?;
+        self.no_survivors(|device| device.machine == *name);
         if let Some(stream) = machine.stream() {
             self.streams.remove(&stream);
         }

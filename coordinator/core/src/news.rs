@@ -1,9 +1,10 @@
-//! News of devices. Only those of the current generation's members change anything.
+//! News of devices. What they say of a generation counts if it is the current one, or the one that was until another is formed.
 
 use m2t_common::report::{News, Rendezvous};
 use m2t_common::{DeviceId, Generation, Step};
 
-use crate::group::Stage;
+use crate::group::{LiveGroup, Stage};
+use crate::machine::Idle;
 use crate::phase::Phase;
 use crate::{Core, DrainReason, Effect, EndCause, Notice};
 
@@ -16,12 +17,26 @@ impl Core {
         news: News,
         effects: &mut Vec<Effect>,
     ) {
-        let group = self.phase.group();
-        let current =
-            group.is_some_and(|group| group.generation == generation && group.members.contains_key(device));
-        if !current {
-            return self.late_news(device, generation, news, effects);
+        match news {
+            News::Warm => self.device_warm(device),
+            News::Held { step, broken } => self.device_holds(device, generation, (step, broken), effects),
+            News::Failed { reason } => self.device_failed(device, generation, reason, effects),
+            News::Checkpointed(report) if !self.is_current(device, generation) => {
+                self.late_checkpoint(report, effects);
+            }
+            news if self.is_current(device, generation) => self.group_news(device, news, effects),
+            _ => {}
         }
+    }
+
+    /// Whether news of this device in this generation count.
+    fn is_current(&self, device: &DeviceId, generation: Generation) -> bool {
+        let group = self.phase.heard();
+        group.is_some_and(|group| group.generation == generation && group.members.contains_key(device))
+    }
+
+    /// News of a member of the group.
+    fn group_news(&mut self, device: &DeviceId, news: News, effects: &mut Vec<Effect>) {
         match news {
             News::Rendezvous { rendezvous } => self.meet(device, rendezvous, effects),
             News::Ready { step } => self.device_ready(device, step, effects),
@@ -35,42 +50,18 @@ impl Core {
             News::Stopped { step } => {
                 self.reach(device, Stage::Stopped);
                 self.arrive(device, step, effects);
+                self.train_when_ready(effects);
             }
             News::Finished { step, state_digest } => {
                 self.device_finished(device, step, state_digest, effects);
             }
-            News::Failed { reason } => self.device_failed(device, reason, effects),
-        }
-    }
-
-    /// Of what comes late only a failure in the generation that has just ended is told: that "a peer is gone" may arrive
-    /// before the word of the trainer that broke the group, and people want the cause.
-    fn late_news(
-        &mut self,
-        device: &DeviceId,
-        generation: Generation,
-        news: News,
-        effects: &mut Vec<Effect>,
-    ) {
-        let newest = self.history.generation;
-        let just_ended =
-            generation.next() == newest || (generation == newest && self.phase.group().is_none());
-        if let (true, News::Failed { reason }) = (just_ended, news) {
-            let device = device.clone();
-            self.note(
-                Notice::AlsoFailed {
-                    generation,
-                    device,
-                    reason,
-                },
-                effects,
-            );
+            News::Warm | News::Held { .. } | News::Failed { .. } => {}
         }
     }
 
     /// The first device made the meeting point: every member is told.
     fn meet(&mut self, device: &DeviceId, rendezvous: Rendezvous, effects: &mut Vec<Effect>) {
-        let Some(group) = self.phase.group_mut() else {
+        let Some(group) = self.phase.heard_mut() else {
             return;
         };
         if group.rendezvous.is_none() && group.placement.first() == Some(device) {
@@ -80,10 +71,11 @@ impl Core {
     }
 
     fn device_ready(&mut self, device: &DeviceId, step: Step, effects: &mut Vec<Effect>) {
-        let start = self.phase.group().map_or(Step(0), |group| group.start);
+        let start = self.phase.group().map_or(Step(0), LiveGroup::start);
         if step < start {
             let reason = format!("it stands at step {step}, but the generation starts at step {start}");
-            return self.device_failed(device, reason, effects);
+            let generation = self.history.generation;
+            return self.device_failed(device, generation, reason, effects);
         }
         self.reach(device, Stage::Running);
         self.train_when_ready(effects);
@@ -91,25 +83,65 @@ impl Core {
 
     fn device_finished(&mut self, device: &DeviceId, step: Step, digest: String, effects: &mut Vec<Effect>) {
         self.reach(device, Stage::Finished);
-        if let Some(group) = self.phase.group_mut() {
+        if let Some(group) = self.phase.heard_mut() {
             group.final_digest.get_or_insert(digest);
         }
         self.arrive(device, step, effects);
+        self.train_when_ready(effects);
         if matches!(self.phase, Phase::Forming { .. } | Phase::Training { .. }) {
             self.begin_drain(DrainReason::LastStep, effects);
         }
     }
 
-    /// A trainer that has nothing more to do may end as it likes.
-    fn device_failed(&mut self, device: &DeviceId, reason: String, effects: &mut Vec<Effect>) {
-        let stage = self
+    /// A trainer left its group with its state in memory: told to, at a boundary, or because the group broke under it.
+    fn device_holds(
+        &mut self,
+        device: &DeviceId,
+        generation: Generation,
+        (step, broken): (Step, Option<String>),
+        effects: &mut Vec<Effect>,
+    ) {
+        self.set_idle(device, Idle::Warm);
+        if !self.is_current(device, generation) {
+            return;
+        }
+        self.survivor_holds(device, step);
+        if self.phase.group().is_none() {
+            return;
+        }
+        self.reach(device, Stage::Held);
+        self.arrive(device, step, effects);
+        let drains = matches!(self.phase, Phase::Draining { .. });
+        if broken.is_some() || !drains {
+            let device = device.clone();
+            let reason = broken.unwrap_or_else(|| "it left the group".to_owned());
+            self.end_generation(EndCause::Broken { device, reason }, effects);
+        }
+    }
+
+    /// A trainer is gone. One that has nothing more to do may end as it likes.
+    fn device_failed(
+        &mut self,
+        device: &DeviceId,
+        generation: Generation,
+        reason: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let active = self
             .phase
             .group()
+            .filter(|group| group.generation == generation || group.counts_on(device, generation));
+        let stage = active
             .and_then(|group| group.members.get(device))
             .map(|member| member.stage);
-        if stage.is_some_and(|stage| stage < Stage::Stopped) {
-            let device = device.clone();
-            self.end_generation(EndCause::TrainerFailed { device, reason }, effects);
+        match stage {
+            Some(stage) if stage >= Stage::Stopped => {}
+            Some(_) => {
+                self.set_idle(device, Idle::Failed);
+                let device = device.clone();
+                self.end_generation(EndCause::TrainerFailed { device, reason }, effects);
+            }
+            None => self.idle_failed(device, generation, reason, effects),
         }
     }
 
@@ -117,7 +149,7 @@ impl Core {
     fn reach(&mut self, device: &DeviceId, stage: Stage) {
         if let Some(member) = self
             .phase
-            .group_mut()
+            .heard_mut()
             .and_then(|group| group.members.get_mut(device))
         {
             member.stage = member.stage.max(stage);
@@ -126,11 +158,18 @@ impl Core {
 
     fn train_when_ready(&mut self, effects: &mut Vec<Effect>) {
         match std::mem::replace(&mut self.phase, Phase::gathering()) {
-            Phase::Forming { group, .. } if group.before(Stage::Running).is_empty() => {
+            Phase::Forming { group, .. } | Phase::Recovering { group, .. }
+                if group.before(Stage::Running).is_empty() =>
+            {
                 let generation = group.generation;
                 let progressed = self.now;
-                self.phase = Phase::Training { group, progressed };
+                self.phase = Phase::Training {
+                    group,
+                    progressed,
+                    spare_since: None,
+                };
                 self.note(Notice::Training { generation }, effects);
+                self.assign_all(effects);
             }
             other => self.phase = other,
         }

@@ -21,6 +21,20 @@ pub enum Notice {
         /// The newest checkpoint's step.
         step: Step,
     },
+    /// The coordinator was started again while a generation may train.
+    #[error("generation {generation} may train on; waiting for its machines to come back")]
+    Recovering {
+        /// Which.
+        generation: Generation,
+    },
+    /// A trainer that stood by failed.
+    #[error("the trainer of device {device} failed before it was in a group: {reason}")]
+    StandByFailed {
+        /// Which device.
+        device: DeviceId,
+        /// Why.
+        reason: String,
+    },
     /// The data set is known.
     #[error(
         "the run is bound to a data set of {n_samples} images, {steps_per_epoch} steps an epoch, {total_steps} steps in all"
@@ -216,6 +230,7 @@ impl Notice {
             | Self::Disconnected { .. }
             | Self::Lost { .. }
             | Self::AlsoFailed { .. }
+            | Self::StandByFailed { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. } => Weight::Trouble,
             Self::Ended { cause, .. } if !matches!(cause, EndCause::Drained { .. } | EndCause::Paused) => {
@@ -231,6 +246,8 @@ impl Notice {
         match self {
             Self::Begun => "run_begun",
             Self::Continued { .. } => "run_continued",
+            Self::Recovering { .. } => "recovering",
+            Self::StandByFailed { .. } => "trainer_failed",
             Self::DataBound { .. } => "data_bound",
             Self::Ordered { .. } => "ordered",
             Self::Replaced { .. } => "file_replaced",

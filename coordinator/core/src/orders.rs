@@ -5,6 +5,7 @@
 
 use m2t_common::order::{Accepted, Answer, Order, Refused};
 
+use crate::drain::keeps_memory;
 use crate::input::Ticket;
 use crate::phase::Phase;
 use crate::{Core, DrainReason, Effect, EndCause, Notice, Record};
@@ -24,7 +25,7 @@ impl Core {
             self.note(Notice::Ordered { order: order.clone() }, effects);
             match order {
                 Order::Pause => self.pause(effects),
-                Order::Resume => self.resume(),
+                Order::Resume => self.resume(effects),
                 Order::Stop => self.stop(effects),
                 Order::Drain(machine) => self.leaving(&machine, effects),
             }
@@ -36,7 +37,7 @@ impl Core {
         if self.phase.outcome().is_some() || finishing {
             return Answer::Refused(Refused::Over);
         }
-        let trains = self.phase.group().is_some();
+        let trains = self.phase.heard().is_some();
         match order {
             Order::Pause if trains => Answer::Accepted(Accepted::WillPause),
             Order::Pause => Answer::Accepted(Accepted::Paused {
@@ -60,22 +61,27 @@ impl Core {
     fn pause(&mut self, effects: &mut Vec<Effect>) {
         match &self.phase {
             Phase::Training { .. } => self.begin_drain(DrainReason::Pause, effects),
+            Phase::Forming { group, .. } if keeps_memory(group) => {
+                self.begin_drain(DrainReason::Pause, effects)
+            }
             // Nothing was done in it that could be lost.
             Phase::Forming { .. } => self.end_generation(EndCause::Paused, effects),
             _ => {}
         }
     }
 
-    fn resume(&mut self) {
+    fn resume(&mut self, effects: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Paused) {
             self.phase = Phase::gathering();
+            self.assign_all(effects);
         }
     }
 
     /// Asks for nothing to be formed for as long as the run is to be paused.
-    pub(crate) fn settle_pause(&mut self) {
+    pub(crate) fn settle_pause(&mut self, effects: &mut Vec<Effect>) {
         if self.history.paused && matches!(self.phase, Phase::Gathering { .. }) {
             self.phase = Phase::Paused;
+            self.assign_all(effects);
         }
     }
 }

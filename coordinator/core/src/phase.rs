@@ -1,8 +1,11 @@
 //! Where a run stands. Each phase carries what is meaningful in it and nothing else.
 
-use m2t_common::machine_link::Outcome;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use m2t_common::machine_link::{Boundary, Outcome};
 use m2t_common::status::PhaseName;
-use m2t_common::{Step, Timestamp};
+use m2t_common::{DeviceId, Step, Timestamp};
 
 use crate::group::LiveGroup;
 use crate::reason::{DrainReason, Failure};
@@ -17,6 +20,13 @@ pub(crate) enum Phase {
         /// When that number last changed.
         since: Timestamp,
     },
+    /// The coordinator was started again, and the generation of the journal may train on: its members are awaited.
+    Recovering {
+        /// Its devices.
+        group: LiveGroup,
+        /// When those that were not heard count as gone.
+        until: Timestamp,
+    },
     /// A placement stands; trainers start and meet.
     Forming {
         /// Its devices.
@@ -30,6 +40,8 @@ pub(crate) enum Phase {
         group: LiveGroup,
         /// When a step was last committed; at first, when training began.
         progressed: Timestamp,
+        /// Since when a device outside the group could take part that has no rank to itself.
+        spare_since: Option<Timestamp>,
     },
     /// All devices stop at the next step boundary.
     Draining {
@@ -37,7 +49,22 @@ pub(crate) enum Phase {
         group: LiveGroup,
         /// What for.
         why: DrainReason,
+        /// What they are told to do there.
+        boundary: Boundary,
         /// When patience ends.
+        until: Timestamp,
+    },
+    /// A generation ended. What its survivors keep in memory is what the next one starts from.
+    Regrouping {
+        /// The group that was.
+        group: LiveGroup,
+        /// Members that may have a state, and the step of it once they said so.
+        survivors: BTreeMap<DeviceId, Option<Step>>,
+        /// When the generation ended.
+        since: Timestamp,
+        /// How long a trainer may take to answer.
+        within: Duration,
+        /// When those that did not answer are done without.
         until: Timestamp,
     },
     /// Paused by an operator: machines stay, nothing is formed.
@@ -65,13 +92,15 @@ impl Phase {
         }
     }
 
-    /// The group, in the phases that have one.
+    /// The group, in the phases in which one is at work.
     pub(crate) fn group(&self) -> Option<&LiveGroup> {
         match self {
-            Self::Forming { group, .. } | Self::Training { group, .. } | Self::Draining { group, .. } => {
-                Some(group)
-            }
+            Self::Recovering { group, .. }
+            | Self::Forming { group, .. }
+            | Self::Training { group, .. }
+            | Self::Draining { group, .. } => Some(group),
             Self::Gathering { .. }
+            | Self::Regrouping { .. }
             | Self::Paused
             | Self::Finished { .. }
             | Self::Stopped { .. }
@@ -79,12 +108,22 @@ impl Phase {
         }
     }
 
-    /// The group, to change it.
-    pub(crate) fn group_mut(&mut self) -> Option<&mut LiveGroup> {
+    /// The group whose news count: the one at work, or the one that was until another is formed.
+    pub(crate) fn heard(&self) -> Option<&LiveGroup> {
         match self {
-            Self::Forming { group, .. } | Self::Training { group, .. } | Self::Draining { group, .. } => {
-                Some(group)
-            }
+            Self::Regrouping { group, .. } => Some(group),
+            other => other.group(),
+        }
+    }
+
+    /// The group whose news count, to change it: the one at work, or the one that was until another is formed.
+    pub(crate) fn heard_mut(&mut self) -> Option<&mut LiveGroup> {
+        match self {
+            Self::Recovering { group, .. }
+            | Self::Forming { group, .. }
+            | Self::Training { group, .. }
+            | Self::Draining { group, .. }
+            | Self::Regrouping { group, .. } => Some(group),
             Self::Gathering { .. }
             | Self::Paused
             | Self::Finished { .. }
@@ -100,9 +139,11 @@ impl Phase {
             Self::Stopped { .. } => Some(Outcome::Stopped),
             Self::Failed(_) => Some(Outcome::Failed),
             Self::Gathering { .. }
+            | Self::Recovering { .. }
             | Self::Forming { .. }
             | Self::Training { .. }
             | Self::Draining { .. }
+            | Self::Regrouping { .. }
             | Self::Paused => None,
         }
     }
@@ -112,6 +153,8 @@ impl Phase {
         match self {
             Self::Gathering { .. } => PhaseName::Gathering,
             Self::Forming { .. } => PhaseName::Forming,
+            Self::Recovering { .. } => PhaseName::Recovering,
+            Self::Regrouping { .. } => PhaseName::Regrouping,
             Self::Training { .. } => PhaseName::Training,
             Self::Draining { .. } => PhaseName::Draining,
             Self::Paused => PhaseName::Paused,

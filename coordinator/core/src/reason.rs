@@ -83,6 +83,22 @@ pub enum EndCause {
         /// In its daemon's words.
         reason: String,
     },
+    /// A collective broke under a trainer: a peer is gone, or the network between them.
+    #[error("the group broke under device {device}: {reason}")]
+    Broken {
+        /// Who said so first.
+        device: DeviceId,
+        /// In its words.
+        reason: String,
+    },
+    /// After a restart of the coordinator some members were not heard.
+    #[error("after {} s these devices had not come back: {}", .after.as_secs(), list(.devices))]
+    NotBack {
+        /// Which.
+        devices: Vec<DeviceId>,
+        /// How long was waited.
+        after: Duration,
+    },
     /// A machine is gone.
     #[error("machine {machine} was lost: {by}")]
     MachineLost {
@@ -161,6 +177,9 @@ pub enum DrainReason {
     /// An operator paused the run.
     #[error("the run was paused")]
     Pause,
+    /// Devices stand by while ranks share one.
+    #[error("more devices take part")]
+    Grow,
     /// The first device did the last step.
     #[error("the last step is done")]
     LastStep,

@@ -12,6 +12,8 @@ pub struct Settings {
     pub recipe: Recipe,
     /// The fewest devices a generation forms with, 1 to world.
     pub min_devices: u32,
+    /// How long a regroup waits for missing devices before it goes on with those that are left.
+    pub replace_wait: Duration,
     /// The data folder on every machine.
     pub data: PathBuf,
     /// The output folder.
@@ -32,6 +34,12 @@ impl Settings {
     /// A machine that lost its stream comes back within the heartbeat timeout or not at all.
     pub fn grace(&self) -> Duration {
         self.heartbeat_timeout()
+    }
+
+    /// How long the machines of a generation are awaited by a coordinator that was started again. Their daemons try to connect
+    /// at least once a second, and what trains goes on meanwhile.
+    pub fn recovery(&self) -> Duration {
+        self.heartbeat_timeout() * 2 + Duration::from_secs(1)
     }
 
     /// How long trainers may take to start and meet, and to finish a step and checkpoint it when they drain. Long,

@@ -53,7 +53,7 @@ impl Core {
             Phase::Gathering { .. } => self.waiting().to_string(),
             Phase::Forming { group, .. } => {
                 let (start, behind) = (
-                    start_of(group.generation, group.start),
+                    start_of(group.generation, group.start()),
                     group.before(Stage::Running),
                 );
                 let (n, n_ready) = (group.members.len(), group.members.len() - behind.len());
@@ -62,15 +62,39 @@ impl Core {
                     list(&behind)
                 )
             }
+            Phase::Recovering { group, .. } => {
+                let behind = group.before(Stage::Running);
+                format!(
+                    "generation {} may train on; waiting to hear of {}",
+                    group.generation,
+                    list(&behind)
+                )
+            }
+            Phase::Regrouping { group, survivors, .. } => {
+                let asked: Vec<DeviceId> = survivors
+                    .iter()
+                    .filter(|(_, step)| step.is_none())
+                    .map(|(device, _)| device.clone())
+                    .collect();
+                if asked.is_empty() {
+                    format!("generation {} is over; {}", group.generation, self.waiting())
+                } else {
+                    format!(
+                        "generation {} is over; asking {} for its state",
+                        group.generation,
+                        list(&asked)
+                    )
+                }
+            }
             Phase::Training { group, .. } => {
                 format!(
                     "{} on {} devices",
-                    start_of(group.generation, group.start),
+                    start_of(group.generation, group.start()),
                     group.members.len()
                 )
             }
             Phase::Draining { group, why, .. } => {
-                let behind = group.before(Stage::Stopped);
+                let behind = group.before(Stage::Held);
                 let (n, n_stopped) = (group.members.len(), group.members.len() - behind.len());
                 let rest = if behind.is_empty() {
                     "the checkpoint".to_owned()
@@ -152,7 +176,9 @@ impl Core {
             (Standing::Ready(_), _, Phase::Forming { .. }) if member => "starting".to_owned(),
             (Standing::Ready(_), _, Phase::Draining { .. }) if member => "draining".to_owned(),
             (Standing::Ready(_), _, _) if member => "training".to_owned(),
-            (Standing::Ready(_), _, Phase::Gathering { .. } | Phase::Paused) => "ready".to_owned(),
+            (Standing::Ready(_), _, Phase::Gathering { .. } | Phase::Regrouping { .. } | Phase::Paused) => {
+                "ready".to_owned()
+            }
             (Standing::Ready(_), ..) => "spare".to_owned(),
         }
     }

@@ -54,10 +54,10 @@ impl Core {
             .plan
             .as_ref()
             .map_or(Step(0), |plan| Step(plan.schedule.total_steps));
-        let committed = self.committed;
+        let (committed, published) = (self.committed, self.published);
         let Some(member) = self
             .phase
-            .group_mut()
+            .heard_mut()
             .and_then(|group| group.members.get_mut(device))
         else {
             return;
@@ -66,11 +66,16 @@ impl Core {
         if step > last || member.reports.contains_key(&step) {
             return;
         }
-        if step <= committed {
+        if step <= published {
             member.step = member.step.max(step);
             return;
         }
         member.data_wait = share(report.data_wait, report.duration);
+        if step <= committed {
+            // It was known to be committed before anybody told its numbers: by a checkpoint, say.
+            member.step = member.step.max(step);
+            return self.publish(vec![report], effects);
+        }
         let files = report.replaced.clone();
         member.reports.insert(step, report);
         self.replaced(&files, effects);
@@ -79,7 +84,7 @@ impl Core {
 
     /// A device stands at `step`; commits what that completes.
     pub(crate) fn arrive(&mut self, device: &DeviceId, step: Step, effects: &mut Vec<Effect>) {
-        let Some(group) = self.phase.group_mut() else {
+        let Some(group) = self.phase.heard_mut() else {
             return;
         };
         if let Some(member) = group.members.get_mut(device) {
@@ -94,12 +99,12 @@ impl Core {
         if upto <= self.committed {
             return;
         }
-        let before = std::mem::replace(&mut self.committed, upto);
+        self.committed = upto;
         if let Phase::Training { progressed, .. } = &mut self.phase {
             *progressed = self.now;
         }
         self.fruitless = 0;
-        let Some(group) = self.phase.group_mut() else {
+        let Some(group) = self.phase.heard_mut() else {
             return;
         };
         let order: Vec<DeviceId> = group
@@ -114,7 +119,7 @@ impl Core {
             .flat_map(|member| member.reports.keys().copied());
         let steps: BTreeSet<Step> = reported.filter(|&step| step <= upto).collect();
         for step in steps {
-            let Some(group) = self.phase.group_mut() else {
+            let Some(group) = self.phase.heard_mut() else {
                 return;
             };
             let mut take = |device| {
@@ -124,7 +129,7 @@ impl Core {
                     .and_then(|member| member.reports.remove(&step))
             };
             let reports: Vec<StepReport> = order.iter().filter_map(&mut take).collect();
-            if step > before {
+            if step > self.published {
                 self.publish(reports, effects);
             }
         }
@@ -145,6 +150,7 @@ impl Core {
             return;
         };
         self.speed.add(slowest);
+        self.published = report.step;
         let done = Step(report.step.0.saturating_sub(1));
         let total_steps = plan.schedule.total_steps;
         let left = total_steps.saturating_sub(report.step.0) as f64;

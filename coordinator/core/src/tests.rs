@@ -9,7 +9,11 @@ mod orders;
 mod resume;
 mod training;
 
-use m2t_common::machine_link::{DataFacts, DeviceFacts, FromMachine, Hello, ToMachine, Work};
+use std::collections::BTreeMap;
+
+use m2t_common::machine_link::{
+    Boundary, DataFacts, DeviceFacts, FromMachine, Hello, StartFrom, ToMachine, Work,
+};
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::resolve;
 use m2t_common::recipe::written::Source;
@@ -29,6 +33,7 @@ fn settings(min_devices: u32) -> Settings {
     Settings {
         recipe: recipe(),
         min_devices,
+        replace_wait: Duration::ZERO,
         data: "/data".into(),
         output: "/output".into(),
         probe: "probe".into(),
@@ -123,6 +128,14 @@ impl Story {
     fn join(&mut self, stream: u64, machine: &str) {
         self.hello(stream, machine, 2);
         self.say(stream, FromMachine::Ready(facts()));
+        self.warm(stream, 2);
+    }
+
+    /// The trainers of a machine stand by.
+    fn warm(&mut self, stream: u64, n_devices: u32) {
+        for device in 0..n_devices {
+            self.news_of(0, stream, device, News::Warm);
+        }
     }
 
     fn news(&mut self, stream: u64, device: u32, news: News) {
@@ -223,6 +236,7 @@ fn hello(machine: &str, instance: u64, n_devices: u32) -> Hello {
         instance,
         devices: (0..n_devices).map(device).collect(),
         address: "10.0.0.1".parse().unwrap(),
+        trainers: BTreeMap::new(),
     }
 }
 
@@ -251,7 +265,10 @@ fn show_record(record: &Record) -> String {
             placement,
             start_from,
         } => {
-            let start = start_from.as_ref().map_or(Step(0), CheckpointName::step);
+            let start = match start_from {
+                StartFrom::Donor { device, step } => format!("{step} of {device}"),
+                other => other.step().to_string(),
+            };
             format!(
                 "generation {generation} from {start}: {}",
                 show_placement(placement)
@@ -259,6 +276,7 @@ fn show_record(record: &Record) -> String {
         }
         Record::Checkpoint(report) => format!("checkpoint {}", report.step),
         Record::CheckpointDropped { name, why } => format!("dropped {} {why:?}", name.step()),
+        Record::Ended => "ended".into(),
         Record::Committed { upto } => format!("committed {upto}"),
         Record::Replaced(file) => format!("replaced {}", file.sample.0),
         Record::Paused => "paused".into(),
@@ -280,10 +298,16 @@ fn show_message(message: &ToMachine) -> String {
         ToMachine::Welcome(_) => "welcome".into(),
         ToMachine::Assign(assignment) => match &assignment.work {
             Work::Idle => format!("idle {}", assignment.generation),
+            Work::StandBy => format!("stand by {}", assignment.generation),
+            Work::Hold { .. } => format!("hold {}", assignment.generation),
             Work::Train(group) => {
                 let meet = if group.rendezvous.is_some() { " meet" } else { "" };
-                let drain = if group.drain { " drain" } else { "" };
-                format!("train {}{meet}{drain}", assignment.generation)
+                let boundary = match group.boundary {
+                    Boundary::GoOn => "",
+                    Boundary::Hold => " then hold",
+                    Boundary::Stop => " then stop",
+                };
+                format!("train {}{meet}{boundary}", assignment.generation)
             }
         },
         ToMachine::Refuse { reason } => format!("refuse: {reason}"),

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | generations rise by one; no two placements have one number | architecture, "generation" |
 //! | a placement hosts each rank once | architecture, "placement" |
-//! | a generation starts from the newest checkpoint of the journal | issue: "starts from the newest checkpoint" |
+//! | a generation starts from the newest checkpoint of the journal, or from a member's memory that is no older | architecture, "Regroup" |
 //! | an Assign's placement is journalled before it is sent | architecture, "`Persist` precedes `Assign`" |
 //! | only a connected stream is spoken to, and nothing after its Close | contract of the effects |
 //! | metrics ascend by step, none twice, and are cut back to where a generation starts | "committed step" |
@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use m2t_common::machine_link::{ToMachine, Work};
+use m2t_common::machine_link::{StartFrom, ToMachine, Work};
 use m2t_common::manifest::CheckpointName;
 use m2t_common::{Generation, Placement, Rank, Step};
 use m2t_coordinator_core::{Core, Effect, Record, StreamId};
@@ -23,6 +23,7 @@ use m2t_coordinator_core::{Core, Effect, Record, StreamId};
 /// What was seen, folded from journal and effects by code of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    last: Step,
     placements: BTreeMap<Generation, Placement>,
     checkpoints: BTreeSet<CheckpointName>,
     metrics: Step,
@@ -31,6 +32,14 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// Of a run of so many steps.
+    pub(crate) fn new(total: u64) -> Self {
+        Self {
+            last: Step(total),
+            ..Self::default()
+        }
+    }
+
     /// An effect is about to be carried out.
     pub(crate) fn check(&mut self, effect: &Effect) {
         match effect {
@@ -68,7 +77,7 @@ impl Ledger {
 
     fn check_record(&mut self, record: &Record) {
         match record {
-            Record::Committed { .. } | Record::Replaced(_) => {}
+            Record::Ended | Record::Committed { .. } | Record::Replaced(_) => {}
             Record::Paused => self.paused = true,
             Record::Resumed => self.paused = false,
             Record::Generation {
@@ -78,8 +87,9 @@ impl Ledger {
             } => {
                 let highest = self.placements.keys().next_back().copied().unwrap_or_default();
                 assert_eq!(*generation, highest.next(), "generations rise by one");
+                let is_to_be_saved = matches!(start_from, StartFrom::Donor { .. });
                 assert!(
-                    !self.paused,
+                    !self.paused || is_to_be_saved,
                     "generation {generation} forms although the run is paused"
                 );
                 let ranks: Vec<Rank> = placement
@@ -92,11 +102,24 @@ impl Ledger {
                     (0..4).map(Rank).collect::<Vec<_>>(),
                     "each rank is hosted once"
                 );
-                assert_eq!(
-                    start_from.as_ref(),
-                    self.checkpoints.last(),
-                    "it starts from the newest checkpoint"
-                );
+                let newest = self.checkpoints.last();
+                match start_from {
+                    StartFrom::Initial => assert_eq!(newest, None, "there is a checkpoint to start from"),
+                    StartFrom::Checkpoint(name) => {
+                        assert_eq!(Some(name), newest, "it starts from the newest checkpoint");
+                    }
+                    StartFrom::Donor { device, step } => {
+                        assert!(
+                            placement.index_of(device).is_some(),
+                            "the donor {device} takes part"
+                        );
+                        let on_disk = newest.map_or(Step(0), CheckpointName::step);
+                        assert!(
+                            *step >= on_disk,
+                            "memory at {step} is older than {on_disk} on the disk"
+                        );
+                    }
+                }
                 self.placements.insert(*generation, placement.clone());
             }
             Record::Checkpoint(report) => {
@@ -106,7 +129,7 @@ impl Ledger {
                 self.checkpoints.remove(name);
             }
             Record::Finished { step, .. } => {
-                assert_eq!(*step, Step(crate::machine::TOTAL), "finished at the last step");
+                assert_eq!(*step, self.last, "finished at the last step");
             }
             Record::Run { .. } | Record::Data(_) => {}
         }
@@ -146,6 +169,11 @@ impl Ledger {
                 checkpoint.step
             );
         }
+    }
+
+    /// The last step of the metrics.
+    pub(crate) fn metrics(&self) -> Step {
+        self.metrics
     }
 
     /// Checkpoints of the journal.

@@ -1,36 +1,18 @@
-//! A model machine: a daemon that reconciles to its assignment, and trainers that step in lockstep with their group.
+//! A model machine: a daemon that reconciles to its assignment, and one trainer a device that outlives generations.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use m2t_common::machine_link::{
     Assignment, DataFacts, DeviceFacts, FromMachine, Group, Hello, ToMachine, Work,
 };
-use m2t_common::manifest::CheckpointName;
-use m2t_common::report::{CheckpointReport, News, Rendezvous, StepReport};
-use m2t_common::{DeviceId, DeviceIndex, Generation, MachineName, Step};
+use m2t_common::report::News;
+use m2t_common::{DeviceId, DeviceIndex, Generation, MachineName};
 use m2t_coordinator_core::StreamId;
 
-/// Steps of the run; every third and the last are checkpointed.
-pub(crate) const TOTAL: u64 = 12;
-const CHECKPOINT_EVERY: u64 = 3;
+use crate::trainer::{Cluster, Process};
 
-/// What trainers of one generation share: their collectives. Everything here would be Gloo's.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    /// Where each device of the group stands; a device that is not here has not joined or is gone.
-    pub(crate) at: BTreeMap<DeviceId, u64>,
-    /// The step they agreed to stop at.
-    pub(crate) drain_at: Option<u64>,
-}
-
-/// What the machines share.
-#[derive(Debug, Default)]
-pub(crate) struct Cluster {
-    pub(crate) groups: BTreeMap<Generation, Shared>,
-    /// Checkpoints on the shared disk.
-    pub(crate) disk: BTreeSet<u64>,
-}
+/// Devices a machine has.
+pub(crate) const DEVICES: usize = 2;
 
 /// A machine; a daemon that is down has no instance.
 #[derive(Debug)]
@@ -44,19 +26,23 @@ pub(crate) struct Machine {
 #[derive(Debug)]
 pub(crate) struct Daemon {
     instance: u64,
+    /// Whether the coordinator answered on the present stream; until then news are kept.
+    admitted: bool,
     seen: Generation,
-    running: Option<Running>,
+    work: Work,
+    seats: Vec<Seat>,
 }
 
-/// The trainers of one generation on this machine.
+/// A device, its trainer, and what was said of it last.
 #[derive(Debug)]
-struct Running {
-    generation: Generation,
-    group: Group,
-    own: Vec<DeviceId>,
-    dead: BTreeSet<DeviceId>,
-    /// The latest news of each device of each kind: said again after a reconnection.
-    said: BTreeMap<(DeviceId, u8), News>,
+struct Seat {
+    device: DeviceId,
+    process: Option<Process>,
+    /// What was said in the generation of the log.
+    log: Vec<News>,
+    of: Generation,
+    /// The newest generation a trainer was started in; none is started in it again.
+    started: Generation,
 }
 
 impl Machine {
@@ -74,19 +60,20 @@ impl Machine {
         if self.stream.is_some() {
             return None;
         }
-        let instance = self.next_instance;
+        let (instance, name) = (self.next_instance, self.name.clone());
         let daemon = self.daemon.get_or_insert_with(|| {
             self.next_instance += 1;
-            Daemon {
-                instance,
-                seen: Generation(0),
-                running: None,
-            }
+            Daemon::new(instance, &name)
         });
         self.stream = Some(stream);
+        daemon.admitted = false;
         let device = |index| DeviceFacts {
             index: DeviceIndex(index),
             kind: "cpu".into(),
+        };
+        let living = |seat: &Seat| {
+            let process = seat.process.as_ref()?;
+            (process.generation > Generation(0)).then_some((seat.device.index, process.generation))
         };
         Some(Hello {
             machine: self.name.clone(),
@@ -94,29 +81,36 @@ impl Machine {
             instance: daemon.instance,
             devices: vec![device(0), device(1)],
             address: "10.0.0.1".parse().unwrap(),
+            trainers: daemon.seats.iter().filter_map(living).collect(),
         })
     }
 
     /// The daemon dies, and its trainers with it.
     pub(crate) fn kill(&mut self, cluster: &mut Cluster) -> Option<StreamId> {
-        self.end_trainers(cluster);
+        if let Some(daemon) = &mut self.daemon {
+            daemon.end_all(cluster);
+        }
         self.daemon = None;
         self.stream.take()
     }
 
     /// A message of the coordinator.
     pub(crate) fn hear(&mut self, message: ToMachine, cluster: &mut Cluster) -> Vec<FromMachine> {
+        let Some(daemon) = &mut self.daemon else {
+            return Vec::new();
+        };
         match message {
             ToMachine::Welcome(_) => {
+                daemon.admitted = true;
                 let facts = DataFacts {
                     n_samples: 24,
                     fingerprint: "f".into(),
                 };
                 let mut answer = vec![FromMachine::Ready(facts)];
-                answer.extend(self.say_again());
+                answer.extend(daemon.say_again());
                 answer
             }
-            ToMachine::Assign(assignment) => self.reconcile(assignment, cluster),
+            ToMachine::Assign(assignment) => daemon.reconcile(assignment, cluster),
             ToMachine::Refuse { .. } | ToMachine::Dismiss(_) => {
                 self.kill(cluster);
                 Vec::new()
@@ -124,231 +118,160 @@ impl Machine {
         }
     }
 
-    fn say_again(&self) -> Vec<FromMachine> {
-        let Some(running) = self.daemon.as_ref().and_then(|daemon| daemon.running.as_ref()) else {
-            return Vec::new();
-        };
-        let again = |((device, _), news): (&(DeviceId, u8), &News)| FromMachine::Device {
-            generation: running.generation,
-            device: device.index,
-            news: news.clone(),
-        };
-        running.said.iter().map(again).collect()
-    }
-
-    fn reconcile(&mut self, assignment: Assignment, cluster: &mut Cluster) -> Vec<FromMachine> {
-        let Some(daemon) = &mut self.daemon else {
-            return Vec::new();
-        };
-        if assignment.generation < daemon.seen {
-            return Vec::new();
-        }
-        daemon.seen = assignment.generation;
-        let same = |running: &Running| running.generation == assignment.generation;
-        match assignment.work {
-            Work::Idle => self.end_trainers(cluster),
-            Work::Train(group) if daemon.running.as_ref().is_some_and(same) => {
-                if let Some(running) = &mut daemon.running {
-                    running.group.drain |= group.drain;
-                    running.group.rendezvous = running.group.rendezvous.take().or(group.rendezvous);
-                }
-            }
-            Work::Train(group) => {
-                self.end_trainers(cluster);
-                return self.start_trainers(assignment.generation, group, cluster);
-            }
-        }
-        Vec::new()
-    }
-
-    fn start_trainers(
-        &mut self,
-        generation: Generation,
-        group: Group,
-        cluster: &Cluster,
-    ) -> Vec<FromMachine> {
-        let own: Vec<DeviceId> = group
-            .placement
-            .of_machine(&self.name)
-            .map(|placed| placed.device.clone())
-            .collect();
-        let Some(daemon) = &mut self.daemon else {
-            return Vec::new();
-        };
-        let first = group.placement.first().cloned();
-        // A late assignment of a generation that is over may name a checkpoint that is deleted by now.
-        let missing = group
-            .start_from
-            .as_ref()
-            .is_some_and(|name| !cluster.disk.contains(&name.step().0));
-        let mut running = Running {
-            generation,
-            group,
-            dead: if missing {
-                own.iter().cloned().collect()
-            } else {
-                BTreeSet::new()
-            },
-            own,
-            said: BTreeMap::new(),
-        };
-        let mut news = Vec::new();
-        for device in running.own.clone() {
-            if missing {
-                let reason = "its checkpoint is gone".to_owned();
-                news.push(running.say(&device, News::Failed { reason }));
-            } else if first.as_ref() == Some(&device) {
-                let rendezvous = Rendezvous(generation.0.to_be_bytes().to_vec());
-                news.push(running.say(&device, News::Rendezvous { rendezvous }));
-            }
-        }
-        daemon.running = Some(running);
-        news
-    }
-
-    fn end_trainers(&mut self, cluster: &mut Cluster) {
-        let running = self.daemon.as_mut().and_then(|daemon| daemon.running.take());
-        if let Some(running) = running
-            && let Some(shared) = cluster.groups.get_mut(&running.generation)
-        {
-            shared.at.retain(|device, _| !running.own.contains(device));
-        }
-    }
-
     /// One trainer does the next thing it can.
     pub(crate) fn work(&mut self, which: usize, cluster: &mut Cluster) -> Vec<FromMachine> {
-        let Some(running) = self.daemon.as_mut().and_then(|daemon| daemon.running.as_mut()) else {
+        let Some(daemon) = &mut self.daemon else {
             return Vec::new();
         };
-        let Some(device) = which
-            .checked_rem(running.own.len())
-            .map(|i| running.own[i].clone())
-        else {
-            return Vec::new();
-        };
-        if running.dead.contains(&device) {
-            return Vec::new();
+        let seat = &mut daemon.seats[which % DEVICES];
+        let news = seat
+            .process
+            .as_mut()
+            .map(|process| process.work(cluster))
+            .unwrap_or_default();
+        let said: Vec<FromMachine> = news.into_iter().map(|news| seat.say(news)).collect();
+        if seat.process.as_ref().is_some_and(Process::is_done) {
+            seat.process = None;
         }
-        running.work(&device, cluster)
+        daemon.send(said)
     }
 
     /// A trainer dies; its daemon sees it at once.
     pub(crate) fn kill_trainer(&mut self, which: usize, cluster: &mut Cluster) -> Vec<FromMachine> {
-        let Some(running) = self.daemon.as_mut().and_then(|daemon| daemon.running.as_mut()) else {
+        let Some(daemon) = &mut self.daemon else {
             return Vec::new();
         };
-        let Some(device) = which
-            .checked_rem(running.own.len())
-            .map(|i| running.own[i].clone())
-        else {
+        let seen = daemon.seen;
+        let seat = &mut daemon.seats[which % DEVICES];
+        let Some(mut process) = seat.process.take() else {
             return Vec::new();
         };
-        running.dead.insert(device.clone());
-        cluster
-            .groups
-            .entry(running.generation)
-            .or_default()
-            .at
-            .remove(&device);
+        process.die(cluster);
+        if process.generation < seen {
+            (seat.of, seat.log) = (seen, Vec::new());
+        }
         let reason = "killed".to_owned();
-        vec![running.say(&device, News::Failed { reason })]
+        let said = vec![seat.say(News::Failed { reason })];
+        daemon.send(said)
     }
 }
 
-impl Running {
-    fn say(&mut self, device: &DeviceId, news: News) -> FromMachine {
-        let kind = match &news {
-            News::Rendezvous { .. } => 0,
-            News::Ready { .. } => 1,
-            News::Stepped(_) => 2,
-            News::Checkpointed(_) | News::CheckpointFailed { .. } => 3,
-            News::Stopped { .. } | News::Finished { .. } => 4,
-            News::Failed { .. } => 5,
+impl Daemon {
+    fn new(instance: u64, machine: &MachineName) -> Self {
+        let seat = |index| Seat {
+            device: DeviceId {
+                machine: machine.clone(),
+                index: DeviceIndex(index),
+            },
+            process: None,
+            log: Vec::new(),
+            of: Generation(0),
+            started: Generation(0),
         };
-        self.said.insert((device.clone(), kind), news.clone());
+        Self {
+            instance,
+            admitted: false,
+            seen: Generation(0),
+            work: Work::Idle,
+            seats: vec![seat(0), seat(1)],
+        }
+    }
+
+    fn send(&self, said: Vec<FromMachine>) -> Vec<FromMachine> {
+        if self.admitted { said } else { Vec::new() }
+    }
+
+    fn end_all(&mut self, cluster: &mut Cluster) {
+        for seat in &mut self.seats {
+            if let Some(mut process) = seat.process.take() {
+                process.die(cluster);
+            }
+        }
+    }
+
+    /// Everything kept is said again, with the generation it is of.
+    fn say_again(&self) -> Vec<FromMachine> {
+        let mut said = Vec::new();
+        for seat in &self.seats {
+            said.extend(seat.log.iter().map(|news| seat.message(news.clone())));
+            if seat.process.as_ref().is_some_and(Process::is_warm) {
+                said.push(seat.message(News::Warm));
+            }
+        }
+        said
+    }
+
+    fn reconcile(&mut self, assignment: Assignment, cluster: &mut Cluster) -> Vec<FromMachine> {
+        if assignment.generation < self.seen {
+            return Vec::new();
+        }
+        (self.seen, self.work) = (assignment.generation, assignment.work);
+        if self.work == Work::Idle {
+            self.end_all(cluster);
+            return Vec::new();
+        }
+        let mut said = Vec::new();
+        for seat in &mut self.seats {
+            said.extend(match &self.work {
+                Work::Train(group) if group.placement.index_of(&seat.device).is_some() => {
+                    seat.train(self.seen, group, cluster)
+                }
+                _ => seat.stand_by(cluster),
+            });
+        }
+        self.send(said)
+    }
+}
+
+impl Seat {
+    fn message(&self, news: News) -> FromMachine {
         FromMachine::Device {
-            generation: self.generation,
-            device: device.index,
+            generation: self.of,
+            device: self.device.index,
             news,
         }
     }
 
-    fn work(&mut self, device: &DeviceId, cluster: &mut Cluster) -> Vec<FromMachine> {
-        let start = self.group.start_from.as_ref().map_or(0, |name| name.step().0);
-        let shared = cluster.groups.entry(self.generation).or_default();
-        let Some(&at) = shared.at.get(device) else {
-            if self.group.rendezvous.is_none() {
-                return Vec::new();
-            }
-            shared.at.insert(device.clone(), start);
-            return vec![self.say(device, News::Ready { step: Step(start) })];
-        };
-        if self.group.drain && shared.drain_at.is_none() {
-            shared.drain_at = shared.at.values().max().copied();
+    fn say(&mut self, news: News) -> FromMachine {
+        if news != News::Warm {
+            self.log.push(news.clone());
         }
-        let all = self
-            .group
-            .placement
-            .devices
-            .iter()
-            .map(|placed| shared.at.get(&placed.device));
-        let lowest = all.min().flatten().copied();
-        if at == TOTAL || shared.drain_at == Some(at) {
-            return self.end(device, at, cluster);
-        }
-        // A device commits a step only when every other has computed its part: none is more than one ahead.
-        if lowest.is_none_or(|lowest| lowest < at) {
-            return Vec::new();
-        }
-        shared.at.insert(device.clone(), at + 1);
-        let mut news = vec![self.say(device, News::Stepped(report(at + 1)))];
-        if (at + 1).is_multiple_of(CHECKPOINT_EVERY) {
-            news.extend(self.checkpoint(device, at + 1, cluster));
-        }
-        news
+        self.message(news)
     }
 
-    /// The last things a trainer says; it is not asked twice.
-    fn end(&mut self, device: &DeviceId, at: u64, cluster: &mut Cluster) -> Vec<FromMachine> {
-        if self.said.contains_key(&(device.clone(), 4)) {
+    /// The device has a trainer that is in no group.
+    fn stand_by(&mut self, cluster: &mut Cluster) -> Vec<FromMachine> {
+        let Some(process) = &mut self.process else {
+            self.process = Some(Process::new(&self.device));
             return Vec::new();
-        }
-        let mut news = self.checkpoint(device, at, cluster);
-        let (step, state_digest) = (Step(at), format!("d{at}"));
-        let last = if at == TOTAL {
-            News::Finished { step, state_digest }
-        } else {
-            News::Stopped { step }
         };
-        news.push(self.say(device, last));
-        news
+        let news = process.hold(cluster);
+        news.into_iter().map(|news| self.say(news)).collect()
     }
 
-    fn checkpoint(&mut self, device: &DeviceId, at: u64, cluster: &mut Cluster) -> Vec<FromMachine> {
-        if self.group.placement.first() != Some(device) {
-            return Vec::new();
+    /// The device has a trainer in this group, unless one failed in it.
+    fn train(&mut self, generation: Generation, group: &Group, cluster: &mut Cluster) -> Vec<FromMachine> {
+        let mut said = Vec::new();
+        if self.started < generation {
+            let process = self.process.get_or_insert_with(|| Process::new(&self.device));
+            // Inside an older group it leaves that first.
+            let news = process.hold(cluster);
+            process.start(generation, group.clone());
+            said.extend(news.into_iter().map(|news| self.say(news)));
+            (self.started, self.of, self.log) = (generation, generation, Vec::new());
+        } else if let Some(process) = &mut self.process {
+            process.catch_up(generation, group);
         }
-        cluster.disk.insert(at);
-        vec![self.say(device, News::Checkpointed(checkpoint(at)))]
+        said
     }
 }
 
-pub(crate) fn checkpoint(step: u64) -> CheckpointReport {
-    CheckpointReport {
-        name: CheckpointName::new(Step(step)),
-        step: Step(step),
-        state_digest: format!("d{step}"),
-    }
-}
-
-fn report(step: u64) -> StepReport {
-    StepReport {
-        step: Step(step),
-        loss: 1.0 / step as f64,
-        loss_by_rank: vec![1.0; 4],
-        gradient_norm: 1.0,
-        duration: Duration::from_millis(100),
-        data_wait: Duration::from_millis(1),
-        replaced: vec![],
-    }
+/// The devices of a placement.
+pub(crate) fn members(group: &Group) -> BTreeSet<DeviceId> {
+    group
+        .placement
+        .devices
+        .iter()
+        .map(|placed| placed.device.clone())
+        .collect()
 }

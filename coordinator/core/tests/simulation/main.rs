@@ -13,10 +13,11 @@
 mod invariants;
 mod machine;
 mod network;
+mod trainer;
 mod world;
 
 use proptest::prelude::*;
-use world::{Action, World};
+use world::{Action, Seen, World};
 
 fn action() -> impl Strategy<Value = Action> {
     let index = any::<u8>();
@@ -49,7 +50,7 @@ proptest! {
         min_devices in 1u32..=4,
         actions in prop::collection::vec(action(), 0..400),
     ) {
-        let mut world = World::new(n_machines, min_devices);
+        let mut world = World::new(n_machines, min_devices, 12);
         for action in actions {
             world.act(action);
         }
@@ -65,30 +66,53 @@ fn chaos_reaches_the_interesting_places() {
     use proptest::test_runner::TestRunner;
 
     let mut runner = TestRunner::deterministic();
-    let (mut steps, mut generations, mut from_checkpoint, mut crashes) = (0, 0, 0, 0);
+    let mut all = Seen::default();
     for _ in 0..60 {
         let actions = prop::collection::vec(action(), 300..400)
             .new_tree(&mut runner)
             .unwrap()
             .current();
-        let mut world = World::new(3, 2);
+        let mut world = World::new(3, 2, 12);
         for action in actions {
             world.act(action);
         }
-        let seen = world.seen();
-        steps += seen.steps;
-        generations += seen.generations;
-        from_checkpoint += seen.from_checkpoint;
-        crashes += seen.crashes;
+        all.add(world.seen());
     }
-    println!(
-        "chaos saw {steps} steps, {generations} generations, {from_checkpoint} from a checkpoint, {crashes} crashes"
-    );
-    assert!(steps > 100, "{steps} steps");
-    assert!(generations > 60, "{generations} generations");
-    assert!(
-        from_checkpoint > 10,
-        "{from_checkpoint} generations from a checkpoint"
-    );
-    assert!(crashes > 60, "{crashes} coordinator crashes");
+    println!("chaos saw {all:?}");
+    assert!(all.steps > 100, "{all:?}");
+    assert!(all.generations > 60, "{all:?}");
+    assert!(all.from_checkpoint > 10, "{all:?}");
+    assert!(all.from_memory > 20, "{all:?}");
+    assert!(all.went_on > 5, "{all:?}");
+    assert!(all.crashes > 60, "{all:?}");
+}
+
+/// One fault at a time, and time to get over it.
+fn gentle_fault() -> impl Strategy<Value = Action> {
+    let index = any::<u8>();
+    prop_oneof![
+        3 => index.prop_map(Action::KillTrainer),
+        3 => index.prop_map(Action::KillDaemon),
+        2 => index.prop_map(Action::Leave),
+        2 => index.prop_map(Action::BreakStream),
+        2 => (0usize..6).prop_map(Action::CrashCoordinator),
+    ]
+}
+
+proptest! {
+    /// Of whatever else is left, one survivor is enough: no step that was committed is ever done again.
+    #[test]
+    fn one_fault_at_a_time_loses_no_step(
+        faults in prop::collection::vec((gentle_fault(), 0u8..4), 1..4),
+    ) {
+        let mut world = World::new(3, 1, 70);
+        for (fault, rounds) in faults {
+            for _ in 0..20 + rounds {
+                world.act(Action::Round);
+            }
+            world.act(fault);
+        }
+        world.heal_and_finish();
+        prop_assert_eq!(world.seen().steps, 70);
+    }
 }

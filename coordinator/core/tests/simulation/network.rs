@@ -35,12 +35,14 @@ impl Packet {
         )
     }
 
-    /// What is not lost on a stream that lives: the handshake, which is said once and waited for, and a failure, which
-    /// has no deadline of its own in Training. (A real stream loses only by ending, and then all is said again.)
+    /// What is not lost on a stream that lives: the handshake, which is said once and waited for, and a trainer's word that it
+    /// failed or waits for a group, which has no deadline of its own. (A real stream loses only by ending, and then all is said again.)
     /// Everything else is made up for by a later message or a deadline.
     fn is_fixed(&self) -> bool {
         let failed = |message: &FromMachine| match message {
-            FromMachine::Device { news, .. } => matches!(news, News::Failed { .. }),
+            FromMachine::Device { news, .. } => {
+                matches!(news, News::Failed { .. } | News::Held { .. } | News::Warm)
+            }
             _ => false,
         };
         match self {
@@ -68,15 +70,16 @@ impl Network {
         self.packets.is_empty()
     }
 
-    /// Takes any packet; a Hello is always before what was sent after it on its stream.
+    /// Takes any packet; but a Hello is always before what was sent after it on its stream, and the words of trainers that have no
+    /// deadline come in their order, as on a real stream all do.
     pub(crate) fn take(&mut self, index: usize) -> Option<Packet> {
         let n = self.packets.len();
         let at = index.checked_rem(n)?;
-        let stream = self.packets[at].stream();
-        let hello = self.packets[..at]
-            .iter()
-            .position(|packet| packet.stream() == stream && packet.is_edge());
-        Some(self.packets.remove(hello.unwrap_or(at)))
+        let (stream, is_fixed) = (self.packets[at].stream(), self.packets[at].is_fixed());
+        let earlier = self.packets[..at].iter().position(|packet| {
+            packet.stream() == stream && (packet.is_edge() || (is_fixed && packet.is_fixed()))
+        });
+        Some(self.packets.remove(earlier.unwrap_or(at)))
     }
 
     /// Takes the oldest packet.

@@ -1,19 +1,20 @@
 //! Everything in one struct: core, journal, machines, network, disk, clock. Actions resolve to what is possible now.
 
 use m2t_common::ledger::audit;
-use m2t_common::machine_link::{FromMachine, Outcome};
+use m2t_common::machine_link::{FromMachine, Outcome, StartFrom};
 use m2t_common::order::Order;
 use m2t_common::recipe::resolve;
 use m2t_common::recipe::written::Source;
 use m2t_common::report::CheckpointReport;
 use m2t_common::{Generation, Timestamp};
 use m2t_coordinator_core::{
-    Core, DiskFacts, Effect, FoundCheckpoint, Input, Record, Settings, StreamId, Ticket,
+    Core, DiskFacts, Effect, FoundCheckpoint, Input, Notice, Record, Settings, StreamId, Ticket,
 };
 
 use crate::invariants::Ledger;
-use crate::machine::{Cluster, Machine, checkpoint};
+use crate::machine::{DEVICES, Machine};
 use crate::network::{Network, Packet};
+use crate::trainer::{Cluster, checkpoint};
 
 /// One thing that happens. Numbers choose among what there is.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,21 @@ pub(crate) struct Seen {
     pub(crate) steps: u64,
     pub(crate) generations: u64,
     pub(crate) from_checkpoint: u64,
+    pub(crate) from_memory: u64,
+    /// Coordinators that found their generation at work.
+    pub(crate) went_on: u64,
     pub(crate) crashes: u64,
+}
+
+impl Seen {
+    pub(crate) fn add(&mut self, more: Self) {
+        self.steps += more.steps;
+        self.generations += more.generations;
+        self.from_checkpoint += more.from_checkpoint;
+        self.from_memory += more.from_memory;
+        self.went_on += more.went_on;
+        self.crashes += more.crashes;
+    }
 }
 
 #[derive(Debug)]
@@ -77,16 +92,20 @@ pub(crate) struct World {
     /// The coordinator crashes after so many more effects.
     fuse: Option<usize>,
     ended: Option<Outcome>,
+    recovering: bool,
     ledger: Ledger,
     seen: Seen,
 }
 
 impl World {
-    pub(crate) fn new(n_machines: usize, min_devices: u32) -> Self {
-        let toml = "world = 4\nbatch = 8\nsteps = 12\nwarmup_epochs = 1\n[run]\nkeep_checkpoints = 2";
+    pub(crate) fn new(n_machines: usize, min_devices: u32, total: u64) -> Self {
+        let toml =
+            format!("world = 4\nbatch = 8\nsteps = {total}\nwarmup_epochs = 1\n[run]\nkeep_checkpoints = 2");
+        let toml = toml.as_str();
         let settings = Settings {
             recipe: resolve(Source::Experiment { name: "test", toml }, &[], None).unwrap(),
             min_devices,
+            replace_wait: std::time::Duration::ZERO,
             data: "/data".into(),
             output: "/output".into(),
             probe: "probe".into(),
@@ -99,14 +118,18 @@ impl World {
             now: 1_000,
             machines: (0..n_machines).map(Machine::new).collect(),
             network: Network::default(),
-            cluster: Cluster::default(),
+            cluster: Cluster {
+                total,
+                ..Cluster::default()
+            },
             verifying: Vec::new(),
             next_stream: 0,
             next_ticket: 0,
             answered: None,
             fuse: None,
             ended: None,
-            ledger: Ledger::default(),
+            recovering: false,
+            ledger: Ledger::new(total),
             seen: Seen::default(),
         };
         world.input(Input::Started(DiskFacts::default()));
@@ -167,7 +190,7 @@ impl World {
     /// Everything works from now on, and people start what is down: the run must finish.
     pub(crate) fn heal_and_finish(&mut self) {
         self.fuse = None;
-        for _ in 0..1_000 {
+        for _ in 0..2_000 {
             match self.ended {
                 Some(Outcome::Finished) => return self.check_finished(),
                 Some(Outcome::Stopped | Outcome::Failed) => self.restart(),
@@ -203,7 +226,7 @@ impl World {
         let mut idle = true;
         for machine in 0..self.machines.len() {
             self.attach(machine);
-            for device in 0..2 {
+            for device in 0..DEVICES {
                 let news = self.machines[machine].work(device, &mut self.cluster);
                 idle &= news.is_empty();
                 self.say(machine, news);
@@ -241,12 +264,12 @@ impl World {
             "{:?}",
             self.journal.last()
         );
-        assert!(self.cluster.disk.contains(&crate::machine::TOTAL));
+        assert!(self.cluster.disk.contains(&self.cluster.total));
         // Whatever happened, each position of each epoch counted once, and who did it is known.
         let account = self.core.account();
         let plan = self.settings.recipe.plan(account.n_samples).unwrap();
         let proof = audit(&account.ledger, &plan.shards).unwrap();
-        assert_eq!(proof.steps, crate::machine::TOTAL);
+        assert_eq!(proof.steps, self.cluster.total);
     }
 
     fn attach(&mut self, machine: usize) {
@@ -338,7 +361,11 @@ impl World {
                 } = &record
                 {
                     self.seen.generations += 1;
-                    self.seen.from_checkpoint += u64::from(start_from.is_some());
+                    match start_from {
+                        StartFrom::Initial => {}
+                        StartFrom::Checkpoint(_) => self.seen.from_checkpoint += 1,
+                        StartFrom::Donor { .. } => self.seen.from_memory += 1,
+                    }
                     assert!(*generation > Generation(0));
                 }
                 self.journal.push(record);
@@ -351,8 +378,21 @@ impl World {
                 self.cluster.disk.remove(&name.step().0);
             }
             Effect::Answer { ticket, .. } => self.answered = Some(ticket),
-            Effect::CutBack { .. } | Effect::Notice { .. } => {}
+            Effect::Notice { notice, .. } => self.notice(&notice),
+            Effect::CutBack { .. } => {}
             Effect::Exit(outcome) => self.ended = Some(outcome),
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Recovering { .. } => self.recovering = true,
+            Notice::Training { .. } if self.recovering => {
+                self.recovering = false;
+                self.seen.went_on += 1;
+            }
+            Notice::Ended { .. } => self.recovering = false,
+            _ => {}
         }
     }
 
@@ -375,6 +415,7 @@ impl World {
         self.input(Input::Started(DiskFacts {
             found,
             damaged: Vec::new(),
+            metrics: self.ledger.metrics(),
         }));
     }
 }
