@@ -16,9 +16,11 @@ impl Core {
         match &mut self.phase {
             Phase::Training { .. } => self.begin_drain(DrainReason::Stop, effects),
             Phase::Forming { group, .. } if keeps_memory(group) => {
-                self.begin_drain(DrainReason::Stop, effects)
+                self.begin_drain(DrainReason::Stop, effects);
             }
-            Phase::Draining { why, boundary, .. } if *why != DrainReason::LastStep => {
+            Phase::Draining { why, boundary, .. }
+                if !matches!(why, DrainReason::LastStep | DrainReason::Stop) =>
+            {
                 (*why, *boundary) = (DrainReason::Stop, Boundary::Stop);
                 self.assign_all(effects);
             }

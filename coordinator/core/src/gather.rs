@@ -13,6 +13,13 @@ impl Core {
     /// Forms a generation when there are enough devices: all that are wanted at once; what is needed after a moment of
     /// grace in which nothing came or went and no machine is about to join.
     pub(crate) fn settle_gathering(&mut self, effects: &mut Vec<Effect>) {
+        if self.is_all_on_disk() {
+            self.bind(effects);
+            let plan = self.plan.as_ref();
+            if let Some((step, digest)) = plan.and_then(|plan| self.last_on_disk(plan.schedule.total_steps)) {
+                return self.finish(step, digest, effects);
+            }
+        }
         let devices = self.available();
         let now = self.now;
         let Phase::Gathering { n_available, since } = &mut self.phase else {
@@ -96,13 +103,10 @@ impl Core {
     pub(crate) fn form(&mut self, devices: &[DeviceId], start_from: StartFrom, effects: &mut Vec<Effect>) {
         self.bind(effects);
         let world = self.settings.recipe.training.world;
-        let (Some(plan), Some(data)) = (&self.plan, &self.history.data) else {
+        let (Some(_), Some(data)) = (&self.plan, &self.history.data) else {
             return;
         };
         let start = start_from.step();
-        if let Some((step, digest)) = self.last_on_disk(plan.schedule.total_steps) {
-            return self.finish(step, digest, effects);
-        }
         let Some(placement) = Placement::place(world, devices, &self.history.homes) else {
             return;
         };
@@ -136,6 +140,13 @@ impl Core {
             effects,
         );
         self.assign_all(effects);
+    }
+
+    /// Whether the newest checkpoint is of the last step, by the data the run is bound to, or would be.
+    fn is_all_on_disk(&self) -> bool {
+        let n_samples = self.data().map(|facts| facts.n_samples);
+        let plan = n_samples.and_then(|n_samples| self.settings.recipe.plan(n_samples).ok());
+        plan.is_some_and(|plan| self.last_on_disk(plan.schedule.total_steps).is_some())
     }
 
     /// The last step and its digest, where its checkpoint is complete: nothing is left to do.

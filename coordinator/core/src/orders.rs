@@ -62,7 +62,7 @@ impl Core {
         match &self.phase {
             Phase::Training { .. } => self.begin_drain(DrainReason::Pause, effects),
             Phase::Forming { group, .. } if keeps_memory(group) => {
-                self.begin_drain(DrainReason::Pause, effects)
+                self.begin_drain(DrainReason::Pause, effects);
             }
             // Nothing was done in it that could be lost.
             Phase::Forming { .. } => self.end_generation(EndCause::Paused, effects),

@@ -104,9 +104,9 @@ impl Core {
                 format!("{why}; {n_stopped} of {n} devices stopped; waiting for {rest}")
             }
             Phase::Paused => {
-                let n = self.available().len();
+                let n = self.machines.len();
                 let at = self.history.start_step();
-                format!("paused at step {at}, with {n} devices ready; m2t resume goes on")
+                format!("paused at step {at} with {n} machines attached; m2t resume goes on")
             }
             Phase::Finished { step } => format!("all {step} steps are done"),
             Phase::Stopped { resume_from } => {

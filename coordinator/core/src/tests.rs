@@ -170,6 +170,23 @@ impl Story {
         story
     }
 
+    /// Trainers of the newest generation keep their state at `step`.
+    fn hold(&mut self, devices: &[(u64, u32)], step: u64) {
+        for &(stream, device) in devices {
+            let held = News::Held {
+                step: Step(step),
+                broken: None,
+            };
+            self.news(stream, device, held);
+        }
+    }
+
+    /// The trainer of a device is gone.
+    fn fail(&mut self, stream: u64, device: u32, reason: &str) {
+        let reason = reason.to_owned();
+        self.news(stream, device, News::Failed { reason });
+    }
+
     /// The forming generation meets.
     fn meet(&mut self) {
         let rendezvous = Rendezvous(b"h:1".to_vec());

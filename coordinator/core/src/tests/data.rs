@@ -31,6 +31,7 @@ fn the_data_of_most_devices_bind_the_run_whoever_came_first() {
     let mut story = Story::new(4);
     story.hello(1, "a", 2);
     story.say(1, FromMachine::Ready(other(25, "g")));
+    story.warm(1, 2);
     story.join(2, "b");
     assert_eq!(
         story.phase_and_reason(),
@@ -78,6 +79,7 @@ fn equal_numbers_of_devices_are_decided_by_name() {
     let mut story = Story::new(2);
     story.hello(1, "b", 2);
     story.say(1, FromMachine::Ready(other(25, "g")));
+    story.warm(1, 2);
     story.join(2, "a");
     story.wait(3_000, &[1, 2]);
     assert_eq!(story.core.status().phase, PhaseName::Forming);
@@ -111,6 +113,7 @@ fn a_data_set_too_small_for_one_batch_binds_nobody() {
     );
     story.hello(2, "b", 4);
     story.say(2, FromMachine::Ready(facts()));
+    story.warm(2, 4);
     assert_eq!(story.core.status().phase, PhaseName::Forming);
 }
 

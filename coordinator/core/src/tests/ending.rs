@@ -4,35 +4,75 @@ use super::*;
 use m2t_common::status::PhaseName;
 
 #[test]
-fn a_machine_that_leaves_drains_the_group_and_the_rest_goes_on_if_enough() {
+fn a_machine_that_leaves_costs_nothing_where_enough_go_on() {
     let mut story = Story::training(2);
     story.step();
     story.say(2, FromMachine::Leaving);
     assert_eq!(
         story.effects(),
-        ["to 1: train 1 meet drain", "to 2: train 1 meet drain"]
+        ["to 1: train 1 meet then hold", "to 2: train 1 meet then hold"]
     );
     story.step();
-    story.news(1, 0, News::Checkpointed(checkpoint(2)));
-    story.news_of_all(&News::Stopped { step: Step(2) });
+    story.hold(&[(1, 0), (1, 1), (2, 0), (2, 1)], 2);
+    assert_eq!(
+        story.effects(),
+        [
+            "to 2: dismiss Stopped",
+            "close 2",
+            "to 1: hold 1",
+            "persist committed 2",
+            "persist generation 2 from 2 of a:0: a:0=0,1 a:1=2,3",
+            "cut back to 2",
+            "to 1: train 2"
+        ]
+    );
+}
+
+#[test]
+fn a_machine_that_leaves_too_few_behind_drains_the_group_with_a_checkpoint() {
+    let mut story = Story::training(3);
+    story.step();
+    story.say(2, FromMachine::Leaving);
+    assert_eq!(story.effects()[0], "to 1: train 1 meet then stop");
+    story.news(1, 0, News::Checkpointed(checkpoint(1)));
+    story.news_of_all(&News::Stopped { step: Step(1) });
     assert_eq!(
         story.phase_and_reason(),
         "Draining: a machine leaves; 4 of 4 devices stopped; waiting for the checkpoint"
     );
-    story.input(Input::CheckpointVerified(checkpoint(2)));
+    story.input(Input::CheckpointVerified(checkpoint(1)));
     assert_eq!(
         story.effects(),
         [
-            "persist checkpoint 2",
-            "persist committed 2",
+            "persist checkpoint 1",
+            "persist committed 1",
+            "persist ended",
             "to 2: dismiss Stopped",
             "close 2",
-            "to 1: idle 1"
+            "to 1: stand by 1"
         ]
     );
-    story.wait(2_999, &[1]);
-    story.wait(1, &[]);
-    assert_eq!(story.effects()[0], "persist generation 2 from 2: a:0=0,1 a:1=2,3");
+}
+
+#[test]
+fn the_last_that_keep_the_state_save_it_before_they_leave() {
+    let mut story = Story::training(3);
+    story.step();
+    story.input(Input::StreamEnded { stream: StreamId(1) });
+    story.wait(3_000, &[2]);
+    story.hold(&[(2, 0), (2, 1)], 1);
+    assert_eq!(story.core.status().phase, PhaseName::Regrouping);
+    story.say(2, FromMachine::Leaving);
+    assert_eq!(
+        story.effects()[1..],
+        [
+            "persist committed 1",
+            "persist generation 2 from 1 of b:0: b:0=0,1,2,3",
+            "cut back to 1",
+            "to 2: train 2",
+            "to 2: train 2 then stop"
+        ]
+    );
 }
 
 #[test]
@@ -52,8 +92,14 @@ fn a_machine_that_leaves_a_forming_generation_ends_it() {
     story.say(2, FromMachine::Leaving);
     assert_eq!(
         story.effects(),
-        ["to 2: dismiss Stopped", "close 2", "to 1: idle 1"]
+        ["to 2: dismiss Stopped", "close 2", "to 1: hold 1"]
     );
+    assert_eq!(
+        story.phase_and_reason(),
+        "Regrouping: generation 1 is over; asking a:0, a:1 for its state"
+    );
+    // They had none yet.
+    story.warm(1, 2);
     assert_eq!(
         story.phase_and_reason(),
         "Gathering: 2 of 4 devices; waiting for 2"
@@ -67,7 +113,7 @@ fn a_stop_drains_then_dismisses() {
     story.input(Input::Stop);
     assert_eq!(
         story.effects(),
-        ["to 1: train 1 meet drain", "to 2: train 1 meet drain"]
+        ["to 1: train 1 meet then stop", "to 2: train 1 meet then stop"]
     );
     story.input(Input::Stop);
     assert!(story.effects().is_empty());
@@ -120,15 +166,29 @@ fn a_drain_that_never_ends_is_bounded() {
         assert_eq!(story.core.status().phase, PhaseName::Draining);
     }
     story.wait(2_000, &[1, 2]);
+    assert_eq!(story.core.status().phase, PhaseName::Regrouping);
+    for (stream, device) in [(1, 0), (1, 1), (2, 0), (2, 1)] {
+        story.fail(stream, device, "it did not answer");
+    }
     assert_eq!(story.effects().last().unwrap(), "exit Stopped");
 }
 
 #[test]
-fn a_failure_while_stopping_stops() {
+fn a_failure_while_stopping_loses_nothing() {
     let mut story = Story::training(4);
+    story.step();
     story.input(Input::Stop);
-    let reason = "oops".to_owned();
-    story.news(2, 0, News::Failed { reason });
+    story.fail(2, 0, "oops");
+    story.hold(&[(1, 0), (1, 1), (2, 1)], 1);
+    assert_eq!(
+        story.phase_and_reason(),
+        "Draining: the coordinator was asked to stop; 0 of 3 devices stopped; waiting for a:0, a:1, b:1"
+    );
+    story.news(1, 0, News::Checkpointed(checkpoint(2)));
+    story.input(Input::CheckpointVerified(checkpoint(2)));
+    for (stream, device) in [(1, 0), (1, 1), (2, 1)] {
+        story.news(stream, device, News::Stopped { step: Step(2) });
+    }
     assert_eq!(story.effects().last().unwrap(), "exit Stopped");
 }
 

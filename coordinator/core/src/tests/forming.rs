@@ -11,7 +11,6 @@ fn a_generation_forms_with_the_last_device_and_is_journalled_first() {
     assert_eq!(
         story.effects(),
         [
-            "to 2: idle 0",
             "persist data 24",
             "persist generation 1 from 0: a:0=0 a:1=1 b:0=2 b:1=3",
             "cut back to 0",
@@ -29,7 +28,8 @@ fn a_generation_forms_with_the_last_device_and_is_journalled_first() {
 fn an_extra_machine_is_a_spare() {
     let mut story = Story::training(4);
     story.join(3, "c");
-    assert_eq!(story.effects(), ["to 3: idle 1"]);
+    story.say(3, FromMachine::Heartbeat);
+    assert_eq!(story.effects(), ["to 3: stand by 1"]);
     assert_eq!(story.core.status().machines[2].state, "spare");
 }
 
@@ -74,7 +74,7 @@ fn trainers_that_do_not_come_up_end_the_generation() {
     for _ in 0..60 {
         story.wait(2_000, &[1, 2]);
     }
-    assert_eq!(story.core.status().generation, Generation(2));
+    assert_eq!(story.core.status().phase, PhaseName::Regrouping);
     let events = story.core.status().events;
     let ended = events
         .iter()
@@ -103,6 +103,13 @@ fn fewer_devices_begin_after_a_moment_of_grace() {
         "c is still checking"
     );
     story.say(3, FromMachine::Ready(facts()));
+    story.wait(1_000, &[1, 3]);
+    assert_eq!(
+        story.core.status().phase,
+        PhaseName::Gathering,
+        "the trainer of c starts"
+    );
+    story.warm(3, 1);
     let deadline = story.core.next_deadline().unwrap();
     story.wait(2_999, &[1, 3]);
     assert!(deadline.0 - story.now <= 1 && story.core.status().phase == PhaseName::Gathering);
@@ -141,8 +148,10 @@ fn a_device_that_comes_back_gets_its_ranks_back() {
     story.input(Input::StreamEnded { stream: StreamId(1) });
     story.say(3, FromMachine::Hello(hello("a", 8, 2)));
     story.say(3, FromMachine::Ready(facts()));
+    story.warm(3, 2);
+    story.hold(&[(2, 0), (2, 1)], 0);
     assert_eq!(
-        story.effects()[1],
-        "persist generation 2 from 0: a:0=0 a:1=1 b:0=2 b:1=3"
+        story.effects()[0],
+        "persist generation 2 from 0 of b:0: a:0=0 a:1=1 b:0=2 b:1=3"
     );
 }

@@ -4,7 +4,7 @@ use super::*;
 use m2t_common::status::PhaseName;
 
 #[test]
-fn a_machine_is_welcomed_and_told_to_idle() {
+fn a_machine_is_welcomed_and_told_to_stand_by() {
     let mut story = Story::new(4);
     assert_eq!(story.journal.len(), 1);
     story.hello(1, "a", 2);
@@ -14,13 +14,18 @@ fn a_machine_is_welcomed_and_told_to_idle() {
         "Gathering: 0 of 4 devices; waiting for 4 (a is checking its data)"
     );
     story.say(1, FromMachine::Ready(facts()));
-    assert_eq!(story.effects(), ["to 1: idle 0"]);
+    assert_eq!(story.effects(), ["to 1: stand by 0"]);
+    assert_eq!(
+        story.phase_and_reason(),
+        "Gathering: 0 of 4 devices; waiting for 4 (starting the trainers of a:0, a:1)"
+    );
+    story.warm(1, 2);
     assert_eq!(
         story.phase_and_reason(),
         "Gathering: 2 of 4 devices; waiting for 2"
     );
     story.say(1, FromMachine::Heartbeat);
-    assert_eq!(story.effects(), ["to 1: idle 0"]);
+    assert_eq!(story.effects(), ["to 1: stand by 0"]);
 }
 
 #[test]
@@ -118,15 +123,20 @@ fn a_machine_is_lost_by_silence_or_when_it_does_not_come_back() {
         assert_eq!(story.core.status().phase, PhaseName::Training);
         story.wait(1, &[1]);
         let expected: &[&str] = if ended {
-            &["to 1: idle 1"]
+            &["to 1: hold 1"]
         } else {
-            &["close 2", "to 1: idle 1"]
+            &["close 2", "to 1: hold 1"]
         };
         assert_eq!(story.effects(), expected);
         assert_eq!(story.notices(), ["machine_lost", "generation_ended"]);
         assert_eq!(
             story.phase_and_reason(),
-            "Gathering: 2 of 4 devices; waiting for 2"
+            "Regrouping: generation 1 is over; asking a:0, a:1 for its state"
+        );
+        story.hold(&[(1, 0), (1, 1)], 0);
+        assert_eq!(
+            story.phase_and_reason(),
+            "Regrouping: generation 1 is over; 2 of 4 devices; waiting for 2"
         );
     }
 }
@@ -136,8 +146,11 @@ fn another_daemon_of_a_name_takes_over_once_the_first_is_cut_off() {
     let mut story = Story::training(4);
     story.input(Input::StreamEnded { stream: StreamId(2) });
     story.say(3, FromMachine::Hello(hello("b", 8, 2)));
-    assert_eq!(story.effects(), ["to 1: idle 1", "to 3: welcome", "to 3: idle 1"]);
+    assert_eq!(story.effects(), ["to 1: hold 1", "to 3: welcome", "to 3: hold 1"]);
     story.say(3, FromMachine::Ready(facts()));
+    story.warm(3, 2);
+    assert_eq!(story.core.status().generation, Generation(1));
+    story.hold(&[(1, 0), (1, 1)], 0);
     assert_eq!(story.core.status().generation, Generation(2));
 }
 

@@ -19,25 +19,24 @@ fn a_reload_knows_what_was_journalled_and_the_next_generation_is_higher() {
     let disk = DiskFacts {
         found: vec![found(1)],
         damaged: vec![],
+        metrics: Step(0),
     };
     let mut after = Story::resumed(4, before.journal.clone(), disk);
-    assert_eq!(after.notices(), ["run_continued"]);
+    assert_eq!(after.notices(), ["recovering", "run_continued"]);
     assert_eq!(
         journalled(&after.core.status()),
         journalled(&before.core.status())
     );
     assert_eq!(after.core.status().progress.unwrap().step, Step(1));
+    // Everything died with it: the daemons that come have no trainers.
     after.join(1, "a");
-    assert_eq!(
-        after.effects(),
-        ["to 1: idle 1"],
-        "trainers of the old generation are told to end"
-    );
-    after.join(2, "b");
-    assert_eq!(
-        after.effects()[1],
-        "persist generation 2 from 1: a:0=0 a:1=1 b:0=2 b:1=3"
-    );
+    assert_eq!(after.core.status().phase, PhaseName::Regrouping);
+    after.hello(2, "b", 2);
+    assert_eq!(after.core.status().phase, PhaseName::Regrouping);
+    after.say(2, FromMachine::Ready(facts()));
+    after.warm(2, 2);
+    assert_eq!(after.effects()[0], "persist ended", "nobody kept a state");
+    assert_eq!(after.core.status().generation, Generation(2));
     after.news_of(1, 1, 0, News::Stepped(report(2)));
     assert!(after.effects().is_empty());
 }
@@ -52,10 +51,14 @@ fn a_damaged_newest_checkpoint_gives_way_to_the_one_before() {
     let disk = DiskFacts {
         found: vec![found(1)],
         damaged: vec![(CheckpointName::new(Step(2)), "cut".into())],
+        metrics: Step(0),
     };
     let after = Story::resumed(4, before.journal, disk);
     assert_eq!(after.effects(), ["persist dropped 2 Damaged", "set aside 2"]);
-    assert_eq!(after.notices(), ["checkpoint_damaged", "run_continued"]);
+    assert_eq!(
+        after.notices(),
+        ["checkpoint_damaged", "recovering", "run_continued"]
+    );
     assert_eq!(after.core.status().checkpoint, Some(checkpoint(1)));
 }
 
@@ -67,6 +70,7 @@ fn the_registry_follows_the_disk() {
     let disk = DiskFacts {
         found: vec![found(2), found(3), found(4)],
         damaged: vec![],
+        metrics: Step(0),
     };
     let after = Story::resumed(4, before.journal, disk);
     assert_eq!(
@@ -91,6 +95,7 @@ fn a_lost_journal_is_replaced_by_the_checkpoints_and_their_data_set_binds() {
     let disk = DiskFacts {
         found: vec![found(3)],
         damaged: vec![],
+        metrics: Step(0),
     };
     let mut story = Story::resumed(4, vec![], disk);
     story.hello(1, "a", 4);
@@ -106,8 +111,9 @@ fn a_lost_journal_is_replaced_by_the_checkpoints_and_their_data_set_binds() {
     );
     story.hello(2, "b", 4);
     story.say(2, FromMachine::Ready(facts()));
+    story.warm(2, 4);
     assert_eq!(
-        story.effects()[2],
+        story.effects()[1],
         "persist generation 1 from 3: b:0=0 b:1=1 b:2=2 b:3=3"
     );
 }
@@ -145,6 +151,7 @@ fn a_run_whose_last_checkpoint_is_of_the_last_step_is_finished() {
     let disk = DiskFacts {
         found: vec![found(12)],
         damaged: vec![],
+        metrics: Step(0),
     };
     let mut story = Story::resumed(4, vec![], disk);
     story.hello(1, "a", 4);
