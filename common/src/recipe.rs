@@ -223,6 +223,14 @@ pub struct Operation {
     pub heartbeat_timeout: Duration,
 }
 
+/// The duration that a text such as "250ms", "10s", "5m" or "1h" says.
+///
+/// # Errors
+/// What is wrong with it, in a sentence.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| format!("{text:?} is no duration; write it as 250ms, 10s, 5m or 1h"))
+}
+
 /// BLAKE3 of the part of a recipe that decides the result.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

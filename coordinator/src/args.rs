@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
+use m2t_common::recipe::parse_duration;
 
 use crate::exit;
 
@@ -54,6 +56,10 @@ pub struct Args {
     /// The fewest devices to train on; fewer than --world host several ranks each [default: world].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub min_devices: Option<u32>,
+    /// How long to wait for replacements when devices are lost, such as 30s; 0s goes on at once with those that are left, and
+    /// grows when others come. The result is the same to the bit.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
+    pub replace_wait: Duration,
     /// Where the journal is kept [default: OUTPUT/state].
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,

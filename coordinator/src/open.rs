@@ -75,6 +75,7 @@ pub fn open(args: &Args) -> anyhow::Result<Opened> {
     let output = Output::open(&output_folder)?;
     let settings = Settings {
         min_devices,
+        replace_wait: args.replace_wait,
         data: data.unwrap_or_default(),
         output: output_folder,
         probe: output.probe().to_owned(),
@@ -85,7 +86,7 @@ pub fn open(args: &Args) -> anyhow::Result<Opened> {
 }
 
 /// Reads journal and checkpoints; refuses a recipe that is not theirs.
-fn continue_or_begin(args: &Args, settings: Settings, output: Output) -> anyhow::Result<Opened> {
+fn continue_or_begin(args: &Args, settings: Settings, mut output: Output) -> anyhow::Result<Opened> {
     let state = args
         .state
         .clone()
@@ -94,10 +95,11 @@ fn continue_or_begin(args: &Args, settings: Settings, output: Output) -> anyhow:
         .map_err(|e| Refused::new(format!("{e:#}; choose another folder with --state")))?;
     let core = Core::new(settings.clone(), records).map_err(|e| Refused::new(e.to_string()))?;
     let checkpoints = Checkpoints::of(output.folder());
-    let disk = checkpoints
+    let mut disk = checkpoints
         .survey(&settings.recipe)
         .with_context(|| format!("could not look for checkpoints in {}", output.folder().display()))?
         .map_err(|e| Refused::new(e.to_string()))?;
+    disk.metrics = output.last_step()?;
     output.write_recipe(&settings.recipe)?;
     Ok(Opened {
         core,

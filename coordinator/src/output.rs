@@ -103,6 +103,18 @@ impl Output {
             .retain(|line| train_log::step_of(line).is_some_and(|step| step <= after))
     }
 
+    /// The last step that metrics and log both tell of. What a crash left in half, or in one of the two only, is taken out.
+    ///
+    /// # Errors
+    /// When they cannot be read or written.
+    pub(crate) fn last_step(&mut self) -> anyhow::Result<Step> {
+        let in_metrics = self.metrics.last(metrics::step_of)?;
+        let in_log = self.train_log.last(train_log::step_of)?;
+        let both = in_metrics.min(in_log).unwrap_or_default();
+        self.cut_back(both)?;
+        Ok(both)
+    }
+
     /// Adds an event.
     pub(crate) fn add_event(&mut self, event: &Event) -> anyhow::Result<()> {
         let mut line = serde_json::to_string(event).context("an event is plain data")?;
@@ -121,8 +133,14 @@ impl Output {
     }
 }
 
-/// Writes a text nobody else has: a machine that reads it in its output folder sees this folder.
+/// Writes a text nobody else has: a machine that reads it in its output folder sees this folder. It stays the same when the
+/// coordinator is started again, so that machines need not look at their folders again.
 fn write_probe(folder: &Path) -> anyhow::Result<String> {
+    if let Ok(probe) = fs::read_to_string(folder.join(".probe"))
+        && blake3::Hash::from_hex(&probe).is_ok()
+    {
+        return Ok(probe);
+    }
     let moment = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

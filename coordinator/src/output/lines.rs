@@ -67,6 +67,15 @@ impl Lines {
         self.catch_up().map_err(|error| self.told(error))
     }
 
+    /// What `of` makes of the last line of which it makes something.
+    pub(super) fn last<T>(&self, of: impl Fn(&str) -> Option<T>) -> anyhow::Result<Option<T>> {
+        let bytes =
+            std::fs::read(&self.path).with_context(|| format!("could not read {}", self.path.display()))?;
+        let text = String::from_utf8_lossy(&bytes);
+        let mut whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        Ok(std::iter::from_fn(|| whole.next_back()).find_map(|line| of(line.trim_end())))
+    }
+
     /// Keeps only the lines that `keep` wants, of those written and not yet written.
     pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         let kept = std::mem::take(&mut self.kept);

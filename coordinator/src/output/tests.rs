@@ -115,5 +115,26 @@ fn a_second_coordinator_is_refused_until_the_first_is_gone() {
     let probe = first.probe().to_owned();
     assert_eq!(text(&first, ".probe"), probe);
     drop(first);
-    assert_ne!(Output::open(folder.path()).unwrap().probe(), probe);
+    let again = Output::open(folder.path()).unwrap();
+    assert_eq!(again.probe(), probe, "machines need not look again");
+    drop(again);
+    std::fs::write(folder.path().join(".probe"), "").unwrap();
+    assert_ne!(Output::open(folder.path()).unwrap().probe(), "");
+}
+
+#[test]
+fn what_a_crash_left_in_half_or_in_one_file_only_is_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut output = Output::open(folder.path()).unwrap();
+    assert_eq!(output.last_step().unwrap(), Step(0));
+    for n in 1..=4 {
+        output.add_step(&step(n)).unwrap();
+    }
+    drop(output);
+    let metrics = folder.path().join(METRICS);
+    let whole = std::fs::read_to_string(&metrics).unwrap();
+    std::fs::write(&metrics, &whole[..whole.len() - 3]).unwrap();
+    let mut output = Output::open(folder.path()).unwrap();
+    assert_eq!(output.last_step().unwrap(), Step(3));
+    assert_eq!(steps(&output), (vec![1, 2, 3], 3));
 }

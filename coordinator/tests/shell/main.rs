@@ -12,7 +12,7 @@ mod support;
 
 use std::fs;
 
-use m2t_common::machine_link::{DataFacts, FromMachine, Outcome, ToMachine};
+use m2t_common::machine_link::{Boundary, DataFacts, FromMachine, Outcome, StartFrom, ToMachine};
 use m2t_common::manifest::{CheckpointName, STATE_FILE};
 use m2t_common::report::News;
 use m2t_common::status::PhaseName;
@@ -34,7 +34,7 @@ async fn a_run_is_stopped_continued_and_finished() {
     pair.steps(1..=3).await;
     wait_until(&running, |status| committed(status) == Some(Step(3))).await;
     running.stop.send(()).await.unwrap();
-    pair.a.group(|_, group| group.drain).await;
+    pair.a.group(|_, group| group.boundary == Boundary::Stop).await;
     pair.steps(4..=4).await;
     pair.checkpoint(4).await;
     pair.say(&News::Stopped { step: Step(4) }).await;
@@ -46,7 +46,10 @@ async fn a_run_is_stopped_continued_and_finished() {
     let running = start(&output).await;
     let mut pair = Pair::join(&running).await;
     assert_eq!(pair.generation, Generation(2));
-    assert_eq!(pair.group.start_from, Some(CheckpointName::new(Step(4))));
+    assert_eq!(
+        pair.group.start_from,
+        StartFrom::Checkpoint(CheckpointName::new(Step(4)))
+    );
     pair.steps(5..=6).await;
     pair.checkpoint(6).await;
     let state_digest = "d6".to_owned();
@@ -100,7 +103,7 @@ async fn a_loss_costs_the_steps_since_the_newest_whole_checkpoint() {
     let pair = Pair::join(&running).await;
     assert_eq!(
         pair.group.start_from,
-        Some(CheckpointName::new(Step(2))),
+        StartFrom::Checkpoint(CheckpointName::new(Step(2))),
         "the newest is damaged"
     );
     assert!(!newest.exists() && newest.with_extension("damaged").exists());

@@ -1,5 +1,6 @@
 //! A coordinator in this process, model daemons of one device, and what a trainer would write.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,6 +111,7 @@ impl Daemon {
                 kind: "cpu".into(),
             }],
             address: "127.0.0.1".parse().unwrap(),
+            trainers: BTreeMap::new(),
         });
         say.send(hello.into()).await.unwrap();
         let hear = client
@@ -126,6 +128,7 @@ impl Daemon {
             panic!("no welcome")
         };
         daemon.say(FromMachine::Ready(facts())).await;
+        daemon.news(Generation(0), News::Warm).await;
         (daemon, *welcome)
     }
 
@@ -251,7 +254,7 @@ impl Pair {
         .await;
         let (_, met) = b.group(|_, group| group.rendezvous.is_some()).await;
         assert_eq!(met.rendezvous, Some(rendezvous));
-        let step = group.start_from.as_ref().map_or(Step(0), CheckpointName::step);
+        let step = group.start_from.step();
         for daemon in [&a, &b] {
             daemon.news(generation, News::Ready { step }).await;
         }
