@@ -15,7 +15,7 @@ mod daemon;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use daemon::{Device, HERE, Run, donor, hear_rendezvous, meet, place};
+use daemon::{Device, HERE, Run, begin, donor, gather, hear_rendezvous, meet, place};
 use m2t_common::machine_link::{Boundary, StartFrom};
 use m2t_common::report::{News, Rendezvous};
 use m2t_common::{Generation, Rank, Step};
@@ -72,8 +72,9 @@ fn a_killed_device_is_survived_shrunk_and_replaced_without_a_trace() {
         let held: Vec<Step> = devices.iter_mut().map(|device| device.hear_held(2).0).collect();
         assert_eq!(held[0], held[1]);
 
-        devices.insert(victim, Device::warm(&run, victim as u32));
-        let giver = (victim as u32 + 1) % 3;
+        let newcomer = u32::try_from(victim).unwrap();
+        devices.insert(victim, Device::warm(&run, newcomer));
+        let giver = (newcomer + 1) % 3;
         let (ready, took) = meet(&run, 3, &mut devices, &donor(giver, held[0]));
         println!("grown: three ready after {took:?}");
         assert_eq!(ready, held[0]);
@@ -140,7 +141,9 @@ fn a_hold_while_meeting_is_answered_at_once() {
     let mut devices = [device];
     let (ready, _) = meet(&run, 6, &mut devices, &donor(1, kept));
     assert_eq!(ready, kept);
-    devices[0].hear_step(kept.0 + 2);
+    // And none of it when the process ends.
+    let [device] = devices;
+    device.hear_finished();
 }
 
 /// A device of this process in a group of two with the trainer.
@@ -224,22 +227,17 @@ fn a_group_held_at_a_boundary_stops_at_one_step_without_a_checkpoint() {
     }
     assert_eq!(run.checkpoints(), 0);
 
+    // A generation in which one wishes to hold and another to stop, both before the first step: the stop wins everywhere.
     let step = held[0].0;
-    meet(&run, 5, &mut devices, &donor(1, step));
+    begin(&run, 5, &mut devices, &donor(1, step));
     devices[0].hold(4);
-    devices[2].boundary(5, Boundary::Hold);
     devices[1].boundary(5, Boundary::Stop);
-    let ends: Vec<News> = devices
-        .iter_mut()
-        .map(|device| device.hear_event().1.news)
-        .collect();
-    // The two wishes may have come before the same step or before two; a stop that came with the hold wins.
-    match &ends[0] {
-        News::Stopped { .. } => assert_eq!(run.checkpoints(), 1),
-        News::Held { broken: None, .. } => assert_eq!(run.checkpoints(), 0),
-        other => panic!("{other:?}"),
+    devices[2].boundary(5, Boundary::Hold);
+    gather(5, &mut devices);
+    for device in devices {
+        assert_eq!(device.hear_stopped(), step.next());
     }
-    assert!(ends.iter().all(|end| *end == ends[0]), "{ends:?}");
+    assert_eq!(run.checkpoints(), 1);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use std::sync::Mutex;
 
-use m2t_common::Rank;
+use m2t_common::machine_link::StartFrom;
+use m2t_common::placement::{Homes, Placement};
 use m2t_common::recipe::written::Source;
 use m2t_common::recipe::{Recipe, resolve};
+use m2t_common::{DeviceIndex, Generation, Rank};
 use m2t_torch::collective::Solo;
 
 use super::*;
@@ -147,4 +149,37 @@ fn a_receiver_that_is_cut_off_has_no_state() {
         assert!(share(&mut kept, &group).is_err());
         assert!(kept.is_none());
     }
+}
+
+#[test]
+fn who_cannot_give_is_told_why() {
+    let device = |index| DeviceId {
+        machine: "here".parse().unwrap(),
+        index: DeviceIndex(index),
+    };
+    let mut start = Start {
+        generation: Generation(2),
+        device: device(0),
+        placement: Placement::place(1, &[device(0)], &Homes::new()).unwrap(),
+        recipe: recipe(),
+        data: "data".into(),
+        n_samples: 100,
+        output: "output".into(),
+        start_from: StartFrom::Initial,
+        address: "127.0.0.1".parse().unwrap(),
+    };
+    let check =
+        |start: &Start, donor, kept| Donation::check(start, &device(donor), Step(5), kept).unwrap_err();
+    assert!(Donation::check(&start, &device(0), Step(5), Some(Step(5))).is_ok());
+    for (donor, kept, said) in [
+        (1, Some(Step(5)), "here:1 is not in the placement"),
+        (0, Some(Step(4)), "is at step 4"),
+        (0, None, "has none"),
+    ] {
+        let error = check(&start, donor, kept).to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    start.recipe.training.teacher_statistics = TeacherStatistics::Local;
+    let error = check(&start, 0, Some(Step(5)));
+    assert_eq!(error, DonateError::Local(device(0)));
 }

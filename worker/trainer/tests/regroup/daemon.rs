@@ -234,6 +234,16 @@ impl Device {
         state_digest
     }
 
+    /// Waits for the end of the process at a boundary; the step.
+    pub(crate) fn hear_stopped(mut self) -> Step {
+        let (_, said) = self.hear_event();
+        let News::Stopped { step } = said.news else {
+            panic!("device {}: {said:?} and not stopped", self.number);
+        };
+        assert!(self.process.wait().unwrap().success());
+        step
+    }
+
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
     }
@@ -251,11 +261,21 @@ impl Drop for Device {
 /// and how long that took.
 pub(crate) fn meet(run: &Run, generation: u64, devices: &mut [Device], from: &StartFrom) -> (Step, Duration) {
     let began = Instant::now();
+    begin(run, generation, devices, from);
+    (gather(generation, devices), began.elapsed())
+}
+
+/// Starts a generation; its devices have not met.
+pub(crate) fn begin(run: &Run, generation: u64, devices: &mut [Device], from: &StartFrom) {
     let numbers: Vec<u32> = devices.iter().map(|device| device.number).collect();
     let placement = place(&numbers);
     for device in devices.iter_mut() {
         device.start(run.start(generation, &placement, device.number, from));
     }
+}
+
+/// Brings the devices of a generation together; the step they are ready at.
+pub(crate) fn gather(generation: u64, devices: &mut [Device]) -> Step {
     if let [first, others @ ..] = devices
         && !others.is_empty()
     {
@@ -274,7 +294,7 @@ pub(crate) fn meet(run: &Run, generation: u64, devices: &mut [Device], from: &St
     });
     let steps: Vec<Step> = ready.collect();
     assert!(steps.iter().all(|step| *step == steps[0]), "{steps:?}");
-    (steps[0], began.elapsed())
+    steps[0]
 }
 
 pub(crate) fn hear_rendezvous(device: &mut Device) -> Rendezvous {
