@@ -13,6 +13,7 @@
 mod daemon;
 
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use daemon::{Device, HERE, Run, begin, donor, gather, hear_rendezvous, meet, place};
@@ -82,6 +83,33 @@ fn a_killed_device_is_survived_shrunk_and_replaced_without_a_trace() {
             assert_eq!(device.hear_finished(), calm);
         }
     }
+}
+
+#[test]
+fn by_hand_a_device_trains_alone_and_prints_its_news() {
+    let run = Run::new();
+    let by_hand = |devices: &[u32]| {
+        let start = run.start(1, &place(devices), 0, &StartFrom::Initial);
+        let file = run.data().join("start.json");
+        std::fs::write(&file, serde_json::to_vec(&start).unwrap()).unwrap();
+        let mut program = Command::new(env!("CARGO_BIN_EXE_m2t-trainer"));
+        program.arg("run").arg(file).output().unwrap()
+    };
+    let done = by_hand(&[0]);
+    assert!(done.status.success());
+    let lines = String::from_utf8(done.stdout).unwrap();
+    let last: News = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    let state_digest = calm();
+    assert_eq!(
+        last,
+        News::Finished {
+            step: Step(24),
+            state_digest
+        }
+    );
+    let refused = by_hand(&[0, 1]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("trains alone"));
 }
 
 #[test]
