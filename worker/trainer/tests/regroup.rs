@@ -86,6 +86,24 @@ fn a_killed_device_is_survived_shrunk_and_replaced_without_a_trace() {
 }
 
 #[test]
+fn a_hold_in_the_midst_of_steps_is_answered_at_once() {
+    let run = Run::new();
+    let mut devices: Vec<Device> = (0..3).map(|number| Device::warm(&run, number)).collect();
+    meet(&run, 1, &mut devices, &StartFrom::Initial);
+    devices[0].hear_step(3);
+    let began = Instant::now();
+    for device in &mut devices {
+        device.hold(1);
+    }
+    let held: Vec<_> = devices.iter_mut().map(|device| device.hear_held(1)).collect();
+    let newest = held.iter().map(|(step, ..)| *step).max().unwrap();
+    for (step, _, when) in &held {
+        println!("held at {step} after {:?}", *when - began);
+        assert!(newest.0 - step.0 <= 1 && *when - began < AT_ONCE);
+    }
+}
+
+#[test]
 fn by_hand_a_device_trains_alone_and_prints_its_news() {
     let run = Run::new();
     let by_hand = |devices: &[u32]| {
