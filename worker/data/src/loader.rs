@@ -132,8 +132,10 @@ pub enum LoadError {
     /// A loader thread failed in a way it should not.
     #[error("a loader thread panicked ({0}); this is a defect of m2t, please report it")]
     Panicked(String),
-    /// The steps asked for lie beyond the last, or follow an error.
-    #[error("the loader has no more batches; it ended with its last step or an error before")]
+    /// The steps asked for lie beyond the last, or follow an error or a [`Stopper`].
+    #[error(
+        "the loader has no more batches; it ended with its last step, an error before, or because it was told to"
+    )]
     Ended,
     /// The run is bound to another data set.
     #[error("the data folder has {found} images but the run is bound to {expected}; give it the same folder")]
@@ -182,6 +184,11 @@ impl Loader {
         Ok(loader)
     }
 
+    /// What ends it from elsewhere.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.window))
+    }
+
     /// The next step's batch, once it is complete. After an error there is no other batch.
     #[expect(
         clippy::should_implement_trait,
@@ -196,6 +203,17 @@ impl Loader {
             waited: start.elapsed(),
             replaced: content.replaced.into_values().collect(),
         })
+    }
+}
+
+/// Ends a loader from any thread, also while its owner waits for a batch.
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<Window>);
+
+impl Stopper {
+    /// No batch is wanted any more: [`Loader::next`] fails with [`LoadError::Ended`], at once.
+    pub fn stop(&self) {
+        self.0.stop();
     }
 }
 

@@ -42,6 +42,9 @@ pub trait Collective: Send + Sync {
     /// Is over when every device has started it.
     fn barrier(&self) -> Result<Handle, TorchError>;
 
+    /// Whether operations can still succeed, as far as this device knows; what broke or ended the group, if not.
+    fn working(&self) -> Result<(), TorchError>;
+
     /// Ends the group for this device, from any thread, also while others wait for an operation: each operation that is
     /// not over yet, and each later one, fails with [`TorchError::Aborted`], at once and not at its timeout. The peers'
     /// operations fail, too, as with a lost peer. What the tensor of a failed operation holds is undefined. Aborting again does nothing.
@@ -68,10 +71,7 @@ pub struct Solo {
 
 impl Solo {
     fn done(&self) -> Result<Handle, TorchError> {
-        match self.aborted.load(Ordering::SeqCst) {
-            true => Err(TorchError::Aborted),
-            false => Ok(Handle(None)),
-        }
+        self.working().map(|()| Handle(None))
     }
 }
 
@@ -96,6 +96,13 @@ impl Collective for Solo {
         self.done()
     }
 
+    fn working(&self) -> Result<(), TorchError> {
+        match self.aborted.load(Ordering::SeqCst) {
+            true => Err(TorchError::Aborted),
+            false => Ok(()),
+        }
+    }
+
     fn abort(&self) {
         self.aborted.store(true, Ordering::SeqCst);
     }
@@ -111,8 +118,10 @@ mod tests {
         let tensor = Tensor::from_slice(&[1.5]);
         group.all_reduce(&tensor, Op::Sum).unwrap().wait().unwrap();
         group.barrier().unwrap().wait().unwrap();
+        group.working().unwrap();
         group.abort();
         group.abort();
+        assert!(matches!(group.working(), Err(TorchError::Aborted)));
         assert!(matches!(group.barrier(), Err(TorchError::Aborted)));
         assert!(matches!(
             group.all_reduce(&tensor, Op::Sum),

@@ -19,7 +19,7 @@ use safetensors::{SafeTensorError, SafeTensors};
 
 use crate::state::Snapshot;
 use crate::state::snapshot::NamedBytes;
-pub use writer::{Need, Writer};
+pub use writer::{Job, Need, Writer};
 
 /// A checkpoint that cannot be written or read.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,8 @@
 //! The group of a generation: how the devices of a placement find each other.
 //!
-//! The first device opens a meeting on a free port and tells its address; it comes back to all others with the assignment.
-//! A device's index in the group is the order of its lowest rank, never of joining.
+//! The first device opens a meeting on a free port and tells its address; it comes back to all others with a `Join`.
+//! A device's index in the group is the order of its lowest rank, never of joining. Meeting and connecting block and
+//! cannot be ended: they run apart, and after a hold they are left behind to their timeout.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,17 +13,22 @@ use m2t_common::report::{News, Rendezvous};
 use m2t_common::trainer_link::Start;
 use m2t_torch::collective::{Collective, Gloo, Meeting, Solo};
 
+use crate::leave::Leave;
 use crate::link::Link;
+use crate::membership::Membership;
 
-/// Bounds connecting, and is the last line for an operation whose devices are all silent. The coordinator ends a
-/// generation long before.
-const TIMEOUT: Duration = Duration::from_secs(300);
+/// A whole group connects in milliseconds; but its devices come when each has its state, and a checkpoint takes a while.
+const SHORTEST: Duration = Duration::from_secs(10);
 
-/// The group of this device.
+/// The group of this device. A hold aborts it, from the link's thread.
 ///
 /// # Errors
-/// When the device is not in the placement, or the others cannot be reached.
-pub fn join(start: &Start, link: &dyn Link) -> anyhow::Result<Arc<dyn Collective>> {
+/// When the device is not in the placement, the others cannot be reached, or the generation ends.
+pub fn join(
+    start: &Start,
+    link: &dyn Link,
+    membership: &Arc<Membership>,
+) -> Result<Arc<dyn Collective>, Leave> {
     let size = start.placement.devices.len();
     let index = start.placement.index_of(&start.device).with_context(|| {
         format!(
@@ -30,25 +36,47 @@ pub fn join(start: &Start, link: &dyn Link) -> anyhow::Result<Arc<dyn Collective
             start.device, start.generation
         )
     })?;
-    if size == 1 {
-        return Ok(Arc::new(Solo::default()));
-    }
+    let group: Arc<dyn Collective> = match size {
+        1 => Arc::new(Solo::default()),
+        _ => Arc::new(connect(start, link, (index, size), membership)?),
+    };
+    let of_hold = Arc::clone(&group);
+    membership.at_hold(move || of_hold.abort())?;
+    Ok(group)
+}
+
+fn connect(
+    start: &Start,
+    link: &dyn Link,
+    (index, size): (usize, usize),
+    membership: &Arc<Membership>,
+) -> Result<Gloo, Leave> {
+    let timeout = (start.recipe.run.heartbeat_timeout * 3).max(SHORTEST);
+    let address = start.address;
     let meeting = if index == 0 {
-        let meeting =
-            Meeting::open(start.address, TIMEOUT).context("cannot open the group's meeting point")?;
+        let meeting = membership
+            .apart(move || Meeting::open(address, timeout))?
+            .with_context(|| format!("cannot open the group's meeting point at {address}"))?;
         let rendezvous = Rendezvous(meeting.address().to_string().into_bytes());
-        link.tell(&News::Rendezvous { rendezvous });
+        link.tell(start.generation, News::Rendezvous { rendezvous });
         meeting
     } else {
-        let Rendezvous(bytes) = link.rendezvous()?;
+        let Rendezvous(bytes) = membership.rendezvous()?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let address: SocketAddr = text
+        let point: SocketAddr = text
             .parse()
             .with_context(|| format!("{text:?} is no meeting point"))?;
-        Meeting::join(address, TIMEOUT)
-            .with_context(|| format!("cannot reach the group's meeting point {address}"))?
+        membership
+            .apart(move || Meeting::join(point, timeout))?
+            .map_err(|error| {
+                Leave::Broken(format!("cannot reach the group's meeting point {point}: {error}"))
+            })?
     };
-    let group = Gloo::connect(meeting, start.address, (index, size), TIMEOUT)
-        .with_context(|| format!("device {index} of {size} cannot connect with the others"))?;
-    Ok(Arc::new(group))
+    membership
+        .apart(move || Gloo::connect(meeting, address, (index, size), timeout))?
+        .map_err(|error| {
+            Leave::Broken(format!(
+                "device {index} of {size} cannot connect with the others: {error}"
+            ))
+        })
 }

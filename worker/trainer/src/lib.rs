@@ -2,13 +2,20 @@
 //!
 //! The trainer knows no coordinator: in come an assignment, a recipe and paths; out go [`News`](m2t_common::report::News).
 //! Read [`step`] first: one step as a transaction. Then [`model`] for the networks, [`sum`] for the sum over ranks that
-//! gives equal bits in every placement, [`state`] for what a step changes, [`train`] for the loop around it.
+//! gives equal bits in every placement, [`state`] for what a step changes, [`train`] for the loop around it,
+//! [`generation`] for what comes before it, [`life`] for the process that outlives generations.
 
 pub mod checkpoint;
+pub mod donate;
 pub mod export;
+pub mod feed;
+pub mod generation;
 pub mod group;
 pub mod knn;
+pub mod leave;
+pub mod life;
 pub mod link;
+pub mod membership;
 pub mod model;
 pub mod optimizer;
 pub mod pending;

@@ -5,16 +5,19 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use m2t_common::report::News;
 use m2t_common::trainer_link::Start;
+use m2t_trainer::checkpoint;
 use m2t_trainer::export::{self, Export, Names, Side};
 use m2t_trainer::knn::{Features, Question, classify};
-use m2t_trainer::link::{ByHand, Daemon, Link};
-use m2t_trainer::{checkpoint, train};
+use m2t_trainer::life::Life;
+use m2t_trainer::link::{ByHand, Daemon, Link, Order};
+use m2t_trainer::membership::Membership;
 
 const EXAMPLES: &str = "\
 m2t-worker starts one of these a device; by hand there is little need to.
@@ -172,16 +175,16 @@ fn run(command: Command) -> anyhow::Result<()> {
 
 fn under_a_daemon(socket: &std::path::Path) -> anyhow::Result<()> {
     die_with_the_daemon()?;
-    let (link, start) = Daemon::connect(socket, || {
+    let (link, orders) = Daemon::connect(socket, || {
         // How a trainer is told to end; a daemon that dies takes it along by the signal.
         tracing::debug!("the daemon closed the link; this trainer ends");
         std::process::exit(1);
     })?;
     let link: Arc<dyn Link> = Arc::new(link);
-    train::train(&start, &link).inspect_err(|error| {
-        link.tell(&News::Failed {
-            reason: format!("{error:#}"),
-        });
+    let mut life = Life::new(Arc::clone(&link));
+    life.live(&orders).inspect_err(|error| {
+        let reason = format!("{error:#}");
+        link.tell(life.generation, News::Failed { reason });
     })
 }
 
@@ -189,7 +192,15 @@ fn by_hand(file: &std::path::Path) -> anyhow::Result<()> {
     let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let start: Start =
         serde_json::from_slice(&text).with_context(|| format!("{} is no start", file.display()))?;
-    train::train(&start, &(Arc::new(ByHand) as Arc<dyn Link>))
+    anyhow::ensure!(
+        start.placement.devices.len() == 1,
+        "a trainer run by hand trains alone; place all ranks on one device"
+    );
+    let (order, orders) = channel();
+    let membership = Arc::new(Membership::new(start.generation));
+    order.send(Order::Start(Box::new(start), membership))?;
+    drop(order);
+    Life::new(Arc::new(ByHand)).live(&orders)
 }
 
 /// Should the daemon be killed, this process must not go on holding its device. The signal fires when the daemon's spawning

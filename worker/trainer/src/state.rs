@@ -47,6 +47,13 @@ impl State {
         Self::from_parameters(recipe, network, ranks, &flat)
     }
 
+    /// A state with nothing in it, to be overwritten whole by another device's. Nothing is drawn for it.
+    pub fn blank(recipe: &Recipe, ranks: &[Rank]) -> Result<Self, TorchError> {
+        let network = Arc::new(Network::new(&recipe.model));
+        let nothing = Tensor::zeros([network.layout.extent().n_elements], options(recipe));
+        Self::from_parameters(recipe, network, ranks, &nothing)
+    }
+
     /// The state before the first step with these student parameters, flat.
     pub fn from_parameters(
         recipe: &Recipe,

@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use m2t_common::Rank;
+use m2t_common::machine_link::Boundary;
 use m2t_common::recipe::{Recipe, TeacherStatistics};
 use m2t_common::schedule::Schedule;
 use m2t_torch::collective::Collective;
@@ -21,7 +22,7 @@ use crate::optimizer::Optimizer;
 use crate::pending::{Lane, Pending};
 use crate::state::State;
 use crate::sum::buckets::{Bucket, Filling, Reducing, cut};
-use crate::sum::round::{Outcome, Round, Sharing, Stopping};
+use crate::sum::round::{Outcome, Round, Sharing};
 use crate::sum::{Broken, Summation};
 
 /// The two views of one rank's images, [B, 3, H, W] each.
@@ -63,8 +64,8 @@ pub struct Committed {
     pub loss_by_rank: Vec<f64>,
     /// L2 norm of the averaged gradient.
     pub gradient_norm: f64,
-    /// Some device wishes that all stop here.
-    pub stop: bool,
+    /// What all devices do now: the strongest wish of any.
+    pub boundary: Boundary,
 }
 
 impl Trainer {
@@ -78,7 +79,7 @@ impl Trainer {
         let network = Arc::clone(&state.network);
         let buckets: Arc<[Bucket]> = cut(&network.layout).into();
         let filling = Arc::new(Filling::new(&buckets));
-        state.student.on_gradients(&filling)?;
+        state.student.on_gradients(&filling).map_err(Broken::Gradients)?;
         let gradients = ranks.iter().map(|_| state.student.flat.zeros_like()).collect();
         let training = &recipe.training;
         let sharing = match training.teacher_statistics {
@@ -107,13 +108,14 @@ impl Trainer {
         &mut self,
         batch: &[(Rank, Views)],
         at: &Schedule,
-        stopping: Stopping,
+        boundary: Boundary,
     ) -> Result<Committed, Broken> {
         let mut pending = self.begin();
         for (rank, views) in batch {
+            self.group.working()?; // nobody waits for the lanes of a step that cannot be finished
             self.lane(&mut pending, *rank, views, at)?; // the last rank's buckets leave as they fill
         }
-        let sums = self.finish(pending, stopping)?; // gradients, statistics, losses over all ranks
+        let sums = self.finish(pending, boundary)?; // gradients, statistics, losses over all ranks
         Ok(self.commit(sums, at)) // optimizer, histories, teacher follows: step + 1
     }
 
@@ -144,7 +146,8 @@ impl Trainer {
         let _ = self.gradients[seat].zero_();
         self.state
             .student
-            .gradients_into(&self.gradients[seat], &self.network.layout)?;
+            .gradients_into(&self.gradients[seat], &self.network.layout)
+            .map_err(Broken::Gradients)?;
 
         let alpha = at.at(self.state.step).statistics_momentum;
         let running = self.state.history.of(rank).student.copy();
@@ -187,7 +190,7 @@ impl Trainer {
     }
 
     /// Sums over all ranks of all devices. Every device of the group must come here.
-    pub fn finish(&self, mut pending: Pending, stopping: Stopping) -> Result<Sums, Broken> {
+    pub fn finish(&self, mut pending: Pending, boundary: Boundary) -> Result<Sums, Broken> {
         self.filling.disarm();
         let reducing = pending.reducing.take().ok_or(Broken::ReducerGone)?;
         let mut gradient = reducing.wait()?;
@@ -196,7 +199,7 @@ impl Trainer {
         let around = &self.state.history.of(self.ranks[0]).teacher.mean;
         let outcome = self
             .round
-            .exchange(&lanes, around, stopping, (self.summation, &*self.group))?;
+            .exchange(&lanes, around, boundary, (self.summation, &*self.group))?;
         let gradient_norm = gradient.norm().to_kind(Kind::Double).double_value(&[]);
         Ok(Sums {
             gradient,
@@ -235,8 +238,13 @@ impl Trainer {
             loss: loss_by_rank.iter().sum::<f64>() / f64::from(self.world),
             loss_by_rank,
             gradient_norm,
-            stop: outcome.n_stopping > 0.0,
+            boundary: outcome.boundary,
         }
+    }
+
+    /// Leaves the group; what was committed stays.
+    pub fn into_state(self) -> State {
+        self.state
     }
 
     /// The group this device belongs to.

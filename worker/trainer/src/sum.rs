@@ -21,6 +21,8 @@ use tch::{Kind, Tensor};
 pub enum Broken {
     #[error("the group is broken: {0}")]
     Collective(#[from] TorchError),
+    #[error("a gradient has no place in its buffer: {0}")]
+    Gradients(#[source] TorchError),
     #[error(
         "{what} of rank {} is not finite; lower the learning rate, or look at its images",
         list(ranks)

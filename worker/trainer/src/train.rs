@@ -1,134 +1,134 @@
-//! The training loop of one device: load, step, tell, checkpoint; until the last step, a drain, or something breaks.
+//! The training loop of one device in its group: load, step, tell, checkpoint; until the last step, a boundary that all stop at,
+//! or something breaks.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use m2t_common::machine_link::{Boundary, StartFrom};
 use m2t_common::recipe::{Plan, Recipe};
 use m2t_common::report::{News, ReplacedFile, StepReport};
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
-use m2t_data::Index;
-use m2t_data::loader::{Batch, Loader, LoaderSettings};
+use m2t_data::Batch;
 use tch::{Kind, Tensor};
 
-use crate::checkpoint::{self, Belonging, Need, Writer};
-use crate::group;
+use crate::checkpoint::{Belonging, Job, Need, Writer};
+use crate::feed::Feed;
+use crate::generation::End;
+use crate::leave::Leave;
 use crate::link::Link;
-use crate::state::{State, options};
+use crate::membership::Membership;
+use crate::state::options;
 use crate::step::{Committed, Trainer, Views};
-use crate::sum::round::Stopping;
 
-/// Trains as `start` says, and tells `link`. Returns when the run is finished or the group has drained.
-///
-/// # Errors
-/// When the device cannot go on in this generation; nothing but committed steps has been told.
-pub fn train(start: &Start, link: &Arc<dyn Link>) -> anyhow::Result<()> {
-    let training = &start.recipe.training;
-    m2t_torch::set_threads(training.threads_per_device);
-    let plan = start.recipe.plan(start.n_samples)?;
-    let ranks = own_ranks(start)?;
-    let state = first_state(start, &ranks)?;
-    let mut loader = loader(start, &plan, &ranks, state.step)?;
-    let group = group::join(start, &**link)?;
-    let writes_checkpoints = group.index() == 0;
-    let mut trainer = Trainer::new(&start.recipe, &ranks, state, group)?;
-    let belonging = Belonging {
-        recipe: start.recipe.clone(),
-        n_samples: start.n_samples,
-    };
-    let writer = Writer::start(start.output.join("checkpoints"), belonging, Arc::clone(link));
-    link.tell(&News::Ready {
-        step: trainer.state.step,
-    });
+/// A device in a group that stands.
+pub struct Training<'a> {
+    /// The generation.
+    pub start: &'a Start,
+    /// Its steps.
+    pub plan: &'a Plan,
+    /// State and group.
+    pub trainer: &'a mut Trainer,
+    /// Whoever is told.
+    pub link: &'a dyn Link,
+    /// Writes what is due.
+    pub writer: &'a mut Writer,
+}
 
-    let mut stopped = false;
-    let mut began = Instant::now();
-    while trainer.state.step.0 < plan.schedule.total_steps && !stopped {
-        let batch = loader.next()?;
-        let stopping = if link.draining() {
-            Stopping::AfterThisStep
-        } else {
-            Stopping::No
-        };
-        let committed = trainer.step(&tensors(&batch, &start.recipe), &plan.schedule, stopping)?;
-        let step = trainer.state.step;
-        link.tell(&News::Stepped(report(step, &committed, &batch, began.elapsed())));
-        began = Instant::now();
-        stopped = committed.stop;
-        if stopped || is_due(step, &plan, &start.recipe) {
-            let group = Arc::clone(trainer.group());
-            if writes_checkpoints {
-                let snapshot = trainer.state.snapshot(training.world, &*group)?;
-                let is_last = stopped || step.0 == plan.schedule.total_steps;
-                writer.write(snapshot, if is_last { Need::Must } else { Need::Should });
-            } else {
-                trainer.state.give_to_snapshot(training.world, &*group)?;
+impl Training<'_> {
+    /// Trains to the end of the generation.
+    ///
+    /// # Errors
+    /// [`Leave`]; nothing but committed steps has been told.
+    pub fn run(&mut self, feed: &mut Feed, membership: &Arc<Membership>) -> Result<End, Leave> {
+        let mut boundary = Boundary::GoOn;
+        let mut began = Instant::now();
+        while !self.is_last() && boundary == Boundary::GoOn {
+            let batch = feed.batch()?;
+            let views = tensors(&batch, &self.start.recipe);
+            let committed = self
+                .trainer
+                .step(&views, &self.plan.schedule, membership.boundary())?;
+            self.tell(News::Stepped(report(
+                self.step(),
+                &committed,
+                &batch,
+                began.elapsed(),
+            )));
+            began = Instant::now();
+            boundary = committed.boundary;
+            // The last one is the end's, and a group that is held goes on at once as another.
+            let goes_on = !self.is_last() && boundary == Boundary::GoOn;
+            if goes_on && is_due(self.step(), self.plan, &self.start.recipe) {
+                self.checkpoint(Need::Should, membership)?;
             }
         }
+        if boundary == Boundary::Hold && !self.is_last() {
+            return Ok(End::Out { broken: None });
+        }
+        self.end(membership)
     }
-    writer.finish();
-    let step = trainer.state.step;
-    let end = if step.0 < plan.schedule.total_steps {
-        News::Stopped { step }
-    } else {
-        let state_digest = trainer
-            .state
-            .snapshot(training.world, &**trainer.group())?
-            .digest();
-        News::Finished { step, state_digest }
-    };
-    link.tell(&end);
-    Ok(())
-}
 
-fn own_ranks(start: &Start) -> anyhow::Result<Vec<Rank>> {
-    let placed = start
-        .placement
-        .devices
-        .iter()
-        .find(|placed| placed.device == start.device);
-    let placed = placed.with_context(|| format!("device {} hosts no rank", start.device))?;
-    Ok(placed.ranks.clone())
-}
-
-fn first_state(start: &Start, ranks: &[Rank]) -> anyhow::Result<State> {
-    let mut state = State::initial(&start.recipe, ranks)?;
-    if let Some(name) = &start.start_from {
-        let folder = start.output.join("checkpoints").join(name.as_str());
-        let (manifest, snapshot) = checkpoint::read(&folder)?;
-        let differences = manifest.recipe.differences(&start.recipe);
-        ensure!(
-            differences.is_empty(),
-            "{} was made by another recipe: {differences:?}",
-            folder.display()
-        );
-        state.restore(&snapshot)?;
+    /// The last words, once the last checkpoint is on the disk.
+    fn end(&mut self, membership: &Arc<Membership>) -> Result<End, Leave> {
+        let step = self.step();
+        let from_the_disk = matches!(self.start.start_from, StartFrom::Checkpoint(_));
+        let unchanged = from_the_disk && step == self.start.start_from.step();
+        if !unchanged && !self.writer.will_write(step) {
+            self.checkpoint(Need::Must, membership)?;
+        }
+        self.writer.flush(membership)?;
+        let end = if self.is_last() {
+            let snapshot = self
+                .trainer
+                .state
+                .snapshot(self.world(), &**self.trainer.group())?;
+            News::Finished {
+                step,
+                state_digest: snapshot.digest(),
+            }
+        } else {
+            News::Stopped { step }
+        };
+        self.tell(end);
+        Ok(End::Done)
     }
-    Ok(state)
-}
 
-fn loader(start: &Start, plan: &Plan, ranks: &[Rank], first_step: Step) -> anyhow::Result<Loader> {
-    let index = Index::read(&start.data)?;
-    let n_found = index.files.len() as u64;
-    ensure!(
-        n_found == start.n_samples,
-        "{} has {n_found} images and the run was begun with {}; restore the data set",
-        start.data.display(),
-        start.n_samples
-    );
-    let recipe = &start.recipe;
-    Ok(Loader::start(LoaderSettings {
-        index: Arc::new(index),
-        augment: recipe.augment.clone(),
-        shards: plan.shards,
-        ranks: ranks.to_vec(),
-        pixels: recipe.training.pixels,
-        first_step,
-        last_step: plan.schedule.total_steps,
-        threads: recipe.run.loader_threads,
-        ahead: recipe.run.loader_ahead,
-    })?)
+    /// Hands a snapshot to the writer on the first device; the others give their part.
+    fn checkpoint(&mut self, need: Need, membership: &Arc<Membership>) -> Result<(), Leave> {
+        let group = Arc::clone(self.trainer.group());
+        let (state, world) = (&self.trainer.state, self.world());
+        if group.index() > 0 {
+            return Ok(state.give_to_snapshot(world, &*group)?);
+        }
+        let job = Job {
+            generation: self.start.generation,
+            folder: self.start.output.join("checkpoints"),
+            snapshot: state.snapshot(world, &*group)?,
+            belonging: Belonging {
+                recipe: self.start.recipe.clone(),
+                n_samples: self.start.n_samples,
+            },
+            need,
+        };
+        Ok(self.writer.write(job, membership)?)
+    }
+
+    fn step(&self) -> Step {
+        self.trainer.state.step
+    }
+
+    fn is_last(&self) -> bool {
+        self.step().0 >= self.plan.schedule.total_steps
+    }
+
+    fn world(&self) -> u32 {
+        self.start.recipe.training.world
+    }
+
+    fn tell(&self, news: News) {
+        self.link.tell(self.start.generation, news);
+    }
 }
 
 /// The views as tensors of the recipe's kind.
@@ -168,10 +168,8 @@ fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) 
     }
 }
 
-/// At the end of each epoch, every `checkpoint_every` steps, and after the last step.
+/// Within a run: at the end of each epoch, and every `checkpoint_every` steps.
 fn is_due(step: Step, plan: &Plan, recipe: &Recipe) -> bool {
     let every = recipe.run.checkpoint_every;
-    plan.shards.step_in_epoch(step) == 0
-        || (every > 0 && step.0.is_multiple_of(every))
-        || step.0 == plan.schedule.total_steps
+    plan.shards.step_in_epoch(step) == 0 || (every > 0 && step.0.is_multiple_of(every))
 }

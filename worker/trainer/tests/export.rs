@@ -18,6 +18,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use m2t_common::Rank;
+use m2t_common::machine_link::Boundary;
 use m2t_common::random::Stream;
 use m2t_common::recipe::written::Source;
 use m2t_common::recipe::{Recipe, resolve};
@@ -27,7 +28,6 @@ use m2t_trainer::checkpoint::{self, Belonging};
 use m2t_trainer::model::norm::{FrozenNorm, Statistics};
 use m2t_trainer::state::State;
 use m2t_trainer::step::{Trainer, Views};
-use m2t_trainer::sum::round::Stopping;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use tch::Tensor;
@@ -116,7 +116,7 @@ fn trained(recipe: &Recipe) -> Trainer {
             .iter()
             .map(|&rank| (rank, [(); 2].map(|()| images(recipe, &mut stream))))
             .collect();
-        trainer.step(&batch, &schedule, Stopping::No).unwrap();
+        trainer.step(&batch, &schedule, Boundary::GoOn).unwrap();
     }
     trainer
 }

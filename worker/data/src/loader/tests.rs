@@ -253,3 +253,25 @@ fn evaluation_takes_every_image_once_and_replaces_none() {
         assert!(error.contains(damaged.to_str().unwrap()), "{error}");
     }
 }
+
+#[test]
+fn whoever_waits_for_a_batch_can_be_ended_while_reading_hangs() {
+    let (_dir, index) = data_set(65);
+    let (entered, inside) = std::sync::mpsc::channel();
+    let (release, hang) = std::sync::mpsc::channel::<()>();
+    let (entered, hang) = (Mutex::new(entered), Mutex::new(hang));
+    let mut loader = failing(index, move |path, bytes| {
+        entered.lock().unwrap().send(()).unwrap();
+        // Over when the test lets go of the other end.
+        let _ = hang.lock().unwrap().recv();
+        read_disk(path, bytes)
+    });
+    inside.recv().unwrap();
+    let stopper = loader.stopper();
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| loader.next());
+        stopper.stop();
+        assert!(matches!(waiter.join().unwrap(), Err(LoadError::Ended)));
+    });
+    drop(release);
+}

@@ -65,7 +65,7 @@ enum Operation {
 
 impl Gloo {
     /// Connects this device, number `index` of `size`, with the others at the meeting. `address` is this machine's, at
-    /// which the others reach it. `timeout` bounds connecting and is the last line for each message of an operation.
+    /// which the others reach it. `timeout` bounds connecting.
     pub fn connect(
         meeting: Meeting,
         address: IpAddr,
@@ -173,6 +173,10 @@ impl Collective for Gloo {
     fn barrier(&self) -> Result<Handle, TorchError> {
         let nothing = Tensor::zeros([self.peers.size as i64], (Kind::Uint8, Device::Cpu));
         self.start(Operation::AllReduce(Op::Max), &nothing)
+    }
+
+    fn working(&self) -> Result<(), TorchError> {
+        self.peers.working()
     }
 
     fn abort(&self) {

@@ -1,13 +1,18 @@
 //! Checkpoints: read back as written, found by their run, and refused when damaged.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 
-use m2t_common::Step;
 use m2t_common::recipe::resolve;
 use m2t_common::recipe::written::Source;
+use m2t_common::report::News;
+use m2t_common::{Generation, Step};
 use safetensors::Dtype;
 
 use super::*;
+use crate::link::Link;
+use crate::membership::{Held, Membership};
 
 fn snapshot(step: u64) -> Snapshot {
     let tensor = NamedBytes {
@@ -130,4 +135,52 @@ fn a_digest_sees_every_part_of_a_state() {
     for other in others {
         assert_ne!(plain.digest(), other.digest());
     }
+}
+
+/// Hands on what is told.
+struct Told(Mutex<Sender<(Generation, News)>>);
+
+impl Link for Told {
+    fn tell(&self, generation: Generation, news: News) {
+        self.0.lock().unwrap().send((generation, news)).unwrap();
+    }
+}
+
+#[test]
+fn a_checkpoint_outlives_its_generation_and_a_later_one_takes_the_place_of_one_that_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    let (sender, told) = channel();
+    let mut writer = Writer::start(Arc::new(Told(Mutex::new(sender))));
+    let job = |generation, folder: &Path, step| Job {
+        generation: Generation(generation),
+        folder: folder.to_owned(),
+        snapshot: snapshot(step),
+        belonging: belonging(),
+        need: Need::Must,
+    };
+    let first = Arc::new(Membership::new(Generation(1)));
+    writer.write(job(1, &file, 7), &first).unwrap();
+    assert!(writer.will_write(Step(7)) && !writer.will_write(Step(8)));
+    let (generation, news) = told.recv().unwrap();
+    assert_eq!(generation, Generation(1));
+    assert!(
+        matches!(news, News::CheckpointFailed { step: Step(7), .. }),
+        "{news:?}"
+    );
+    // It is tried again and again; a hold ends the wait for it.
+    let waiting = Arc::clone(&first);
+    std::thread::scope(|scope| {
+        let flush = scope.spawn(|| writer.flush(&waiting));
+        first.hold();
+        assert_eq!(flush.join().unwrap(), Err(Held));
+    });
+    let second = Arc::new(Membership::new(Generation(2)));
+    writer.write(job(2, folder.path(), 9), &second).unwrap();
+    writer.flush(&second).unwrap();
+    let mut all = told.try_iter();
+    let (generation, last) = all.by_ref().last().unwrap();
+    assert_eq!(generation, Generation(2));
+    assert!(matches!(last, News::Checkpointed(report) if report.step == Step(9)));
 }

@@ -68,6 +68,10 @@ impl Collective for Breaking {
         self.1.barrier()
     }
 
+    fn working(&self) -> Result<(), TorchError> {
+        self.1.working()
+    }
+
     fn abort(&self) {
         self.1.abort();
     }
@@ -107,7 +111,7 @@ impl Bench {
     }
 
     fn step(&mut self) -> Result<Committed, Broken> {
-        self.trainer.step(&self.batch(), &self.schedule, Stopping::No)
+        self.trainer.step(&self.batch(), &self.schedule, Boundary::GoOn)
     }
 
     fn digest(&self) -> String {
@@ -180,7 +184,7 @@ fn a_step_dropped_between_its_parts_never_was() {
                     .lane(&mut pending, *rank, views, &bench.schedule)
                     .unwrap();
             }
-            drop(bench.trainer.finish(pending, Stopping::No).unwrap());
+            drop(bench.trainer.finish(pending, Boundary::GoOn).unwrap());
         };
         assert_eq!(
             with_an_aborted_step(&recipe, dropped_before_commit),
@@ -232,7 +236,7 @@ fn a_step_of_bad_images_is_refused_by_rank_and_never_was() {
             let _ = batch[1].1[0].fill_(f64::NAN);
             let error = bench
                 .trainer
-                .step(&batch, &bench.schedule, Stopping::No)
+                .step(&batch, &bench.schedule, Boundary::GoOn)
                 .unwrap_err();
             assert!(
                 matches!(&error, Broken::NotFinite { ranks, .. } if ranks == &[Rank(1)]),
@@ -245,7 +249,7 @@ fn a_step_of_bad_images_is_refused_by_rank_and_never_was() {
             batch[2].1[1] = Tensor::zeros([4, 3, 8, 8], (Kind::Float, Device::Cpu));
             let error = bench
                 .trainer
-                .step(&batch, &bench.schedule, Stopping::No)
+                .step(&batch, &bench.schedule, Boundary::GoOn)
                 .unwrap_err();
             assert!(matches!(&error, Broken::Images { rank: Rank(2), .. }), "{error}");
         };
@@ -254,17 +258,17 @@ fn a_step_of_bad_images_is_refused_by_rank_and_never_was() {
 }
 
 #[test]
-fn a_wish_to_stop_reaches_the_commit_and_changes_nothing_else() {
+fn a_wish_for_the_boundary_reaches_the_commit_and_changes_nothing_else() {
     let recipe = recipe(TeacherStatistics::Global, Reduction::Exact);
-    let (mut stopping, mut calm) = (Bench::new(&recipe), Bench::new(&recipe));
-    let batch = stopping.batch();
-    let committed = stopping
-        .trainer
-        .step(&batch, &stopping.schedule, Stopping::AfterThisStep)
-        .unwrap();
-    assert!(committed.stop);
-    assert!(!calm.step().unwrap().stop);
-    assert_eq!(stopping.digest(), calm.digest());
+    let mut calm = Bench::new(&recipe);
+    assert_eq!(calm.step().unwrap().boundary, Boundary::GoOn);
+    for wish in [Boundary::Hold, Boundary::Stop] {
+        let mut bench = Bench::new(&recipe);
+        let batch = bench.batch();
+        let committed = bench.trainer.step(&batch, &bench.schedule, wish).unwrap();
+        assert_eq!(committed.boundary, wish);
+        assert_eq!(bench.digest(), calm.digest());
+    }
 }
 
 #[test]

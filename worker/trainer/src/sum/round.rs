@@ -2,11 +2,12 @@
 //!
 //! With global teacher statistics: for each view and layer n, Σ(x−c), Σ(x−c)² around the shared history mean c (a plain
 //! Σx² cancels), and each rank's pending running statistics of the student. Always: the losses, a slot a rank, and the
-//! devices' wish to stop, so that all stop after the same step.
+//! devices' wishes for the step boundary, so that all do the strongest of them after the same step.
 //!
 //! Each kind of value of each layer is a segment with a scale of its own: a count of millions beside a variance of 1e-6
 //! would cost the variance its digits.
 
+use m2t_common::machine_link::Boundary;
 use tch::{Kind, Tensor};
 
 use super::{Broken, Shape, Summation};
@@ -15,13 +16,17 @@ use crate::model::norm::{Moments, Statistics, twice_unbiased};
 use crate::pending::Lane;
 use m2t_torch::collective::Collective;
 
+/// What a device may wish, each counted in a slot of its own.
+const WISHES: [Boundary; N_WISHES] = [Boundary::Hold, Boundary::Stop];
+const N_WISHES: usize = 2;
+
 /// What the sum over all ranks says.
 #[derive(Debug, PartialEq)]
 pub struct Outcome {
     /// Mean loss of each rank.
     pub loss_by_rank: Vec<f64>,
-    /// How many devices wish to stop after this step.
-    pub n_stopping: f64,
+    /// The strongest wish of any device for the boundary after this step.
+    pub boundary: Boundary,
     /// Statistics over the images of all ranks, if they are global.
     pub shared: Option<Shared>,
 }
@@ -74,7 +79,7 @@ impl Round {
         } else {
             Vec::new()
         };
-        let mut segments = vec![i64::from(world), 1];
+        let mut segments = vec![i64::from(world), N_WISHES as i64];
         for _view in 0..2 {
             segments.extend(teacher_layers.iter().flat_map(|&c| [1, c as i64, c as i64]));
         }
@@ -88,22 +93,19 @@ impl Round {
         }
     }
 
-    /// Sums the vectors of all ranks and reads the result. `history_mean` is c; `stopping` is this device's wish.
+    /// Sums the vectors of all ranks and reads the result. `history_mean` is c; `boundary` is this device's wish.
     pub fn exchange(
         &self,
         lanes: &[Lane],
         history_mean: &Tensor,
-        stopping: Stopping,
+        boundary: Boundary,
         (summation, group): (Summation, &dyn Collective),
     ) -> Result<Outcome, Broken> {
         let around = to_f64(history_mean);
         let mut parts = Vec::with_capacity(lanes.len());
         for (i, lane) in lanes.iter().enumerate() {
-            let wish = if i == 0 && stopping == Stopping::AfterThisStep {
-                1.0
-            } else {
-                0.0
-            };
+            // A device has one wish, whatever the number of its ranks.
+            let wish = if i == 0 { boundary } else { Boundary::GoOn };
             parts.push((lane.rank, super::vector(&self.vector_of(lane, &around, wish))));
         }
         let shape = Shape {
@@ -114,10 +116,10 @@ impl Round {
         Ok(self.read(&to_f64(&sum), &around))
     }
 
-    fn vector_of(&self, lane: &Lane, around: &[f64], wish: f64) -> Vec<f64> {
+    fn vector_of(&self, lane: &Lane, around: &[f64], wish: Boundary) -> Vec<f64> {
         let mut values = vec![0f64; self.world as usize];
         values[lane.rank.0 as usize] = lane.loss;
-        values.push(wish);
+        values.extend(WISHES.map(|boundary| if boundary == wish { 1.0 } else { 0.0 }));
         if self.global {
             for moments in &lane.moments {
                 self.push_moments(&mut values, moments, around);
@@ -151,7 +153,9 @@ impl Round {
 
     fn read(&self, sum: &[f64], around: &[f64]) -> Outcome {
         let (losses, mut rest) = sum.split_at(self.world as usize);
-        let n_stopping = take(&mut rest, 1)[0];
+        let n_wishing = take(&mut rest, N_WISHES);
+        let wishes = WISHES.iter().zip(n_wishing).filter(|(_, n)| **n > 0.0);
+        let boundary = wishes.map(|(boundary, _)| *boundary).max().unwrap_or_default();
         let shared = self.global.then(|| {
             let teacher = [
                 self.read_moments(&mut rest, around),
@@ -164,7 +168,7 @@ impl Round {
         });
         Outcome {
             loss_by_rank: losses.to_vec(),
-            n_stopping,
+            boundary,
             shared,
         }
     }
@@ -207,15 +211,6 @@ pub enum Sharing {
     Statistics,
     /// Each rank keeps its own: `teacher_statistics = "local"`.
     Nothing,
-}
-
-/// Whether this device wishes that all stop together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopping {
-    /// It goes on.
-    No,
-    /// It was told to drain.
-    AfterThisStep,
 }
 
 fn take<'a>(rest: &mut &'a [f64], n: usize) -> &'a [f64] {

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use m2t_common::Rank;
+use m2t_common::machine_link::Boundary;
 use m2t_common::recipe::{Dtype, Reduction};
 use m2t_torch::collective::{Collective, Gloo, Meeting, Solo};
 use m2t_trainer::model::Network;
 use m2t_trainer::state::{State, options};
 use m2t_trainer::step::Trainer;
-use m2t_trainer::sum::round::Stopping;
 use serde::{Deserialize, Serialize};
 
 use crate::case::{Case, worse};
@@ -168,7 +168,7 @@ fn train(path: &Path, settings: Settings, ranks: &[Rank], group: &Arc<dyn Collec
             .iter()
             .map(|&rank| (rank, case.views(step, rank, kind)))
             .collect();
-        let committed = trainer.step(&batch, &schedule, Stopping::No).unwrap();
+        let committed = trainer.step(&batch, &schedule, Boundary::GoOn).unwrap();
         // float32 is held to its losses: a gradient's norm over the smallest groups takes float32's digits.
         let error = match settings.dtype {
             Dtype::Float64 => case.error_of_step(step, &committed),

@@ -26,8 +26,8 @@ use crate::shim::{
 const TAG: i32 = 0;
 const TAG_OF_WATCHES: i32 = 1;
 
-/// For c10d, none is the group's own.
-const OF_GROUP: Duration = Duration::ZERO;
+/// The last line for a message whose peer is silent. Whoever runs the devices aborts a group long before.
+const LAST_LINE: Duration = Duration::from_secs(300);
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// Ten years; C++ counts them in 63 bits of nanoseconds.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -115,7 +115,7 @@ impl Peers {
         let done = if is_lost {
             Ok(false)
         } else {
-            message.wait(OF_GROUP)
+            message.wait(LAST_LINE)
         };
         let result = match done {
             // Woken, but perhaps whole: of a lost peer, nothing more comes.

@@ -1,0 +1,117 @@
+//! The batches of one generation: a loader that a hold ends, and that holds nobody up when it is dropped.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use m2t_common::recipe::Plan;
+use m2t_common::trainer_link::Start;
+use m2t_common::{Rank, Step};
+use m2t_data::{Batch, Index, LoadError, Loader, LoaderSettings};
+
+use crate::leave::Leave;
+use crate::membership::Membership;
+
+/// A device that waited so long for data when its generation was ended is the one that hung.
+const HANGS: Duration = Duration::from_secs(30);
+
+/// A loader of one generation.
+pub struct Feed {
+    // None only while it is dropped.
+    loader: Option<Loader>,
+    membership: Arc<Membership>,
+    data: std::path::PathBuf,
+}
+
+impl Feed {
+    /// Starts to load what the ranks need from `first_step` on.
+    pub fn start(
+        start: &Start,
+        index: Arc<Index>,
+        plan: &Plan,
+        (ranks, first_step): (&[Rank], Step),
+        membership: &Arc<Membership>,
+    ) -> Result<Self, Leave> {
+        let recipe = &start.recipe;
+        let loader = Loader::start(LoaderSettings {
+            index,
+            augment: recipe.augment.clone(),
+            shards: plan.shards,
+            ranks: ranks.to_vec(),
+            pixels: recipe.training.pixels,
+            first_step,
+            last_step: plan.schedule.total_steps,
+            threads: recipe.run.loader_threads,
+            ahead: recipe.run.loader_ahead,
+        })?;
+        let stopper = loader.stopper();
+        let feed = Self {
+            loader: Some(loader),
+            membership: Arc::clone(membership),
+            data: start.data.clone(),
+        };
+        membership.at_hold(move || stopper.stop())?;
+        Ok(feed)
+    }
+
+    /// The next step's batch, or the end of the generation if that comes first.
+    pub fn batch(&mut self) -> Result<Batch, Leave> {
+        let began = Instant::now();
+        let loader = self.loader.as_mut().expect("it is there until the drop");
+        match loader.next() {
+            Err(LoadError::Ended) if self.membership.check().is_err() => Err(cut_off(began.elapsed())
+                .map_or(Leave::Held, |error| {
+                    Leave::Failed(error.context(format!("no image comes from {}", self.data.display())))
+                })),
+            result => Ok(result?),
+        }
+    }
+}
+
+/// What is wrong with a wait for data of this length that a hold ended.
+fn cut_off(waited: Duration) -> Option<anyhow::Error> {
+    (waited > HANGS).then(|| {
+        anyhow!(
+            "a batch was waited for for {} s; look at the disk or the mount of the data folder",
+            waited.as_secs()
+        )
+    })
+}
+
+impl Drop for Feed {
+    /// In the background: a thread that hangs on a disk is not waited for.
+    fn drop(&mut self) {
+        let loader = self.loader.take();
+        if let Some(loader) = &loader {
+            loader.stopper().stop();
+        }
+        std::thread::spawn(move || drop(loader));
+    }
+}
+
+/// The index of the data folder, read once a process, whoever asks first.
+#[derive(Clone, Default)]
+pub struct Data(Arc<std::sync::OnceLock<Result<Arc<Index>, String>>>);
+
+impl Data {
+    /// The index; the first call reads it, and every other one waits for that.
+    pub fn index(&self, folder: &std::path::Path) -> anyhow::Result<Arc<Index>> {
+        let read = || match Index::read(folder).context("cannot read the data folder's index") {
+            Ok(index) => Ok(Arc::new(index)),
+            Err(error) => Err(format!("{error:#}")),
+        };
+        self.0.get_or_init(read).clone().map_err(|error| anyhow!(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_wait_for_data_is_the_devices_own_failure() {
+        assert!(cut_off(Duration::from_secs(29)).is_none());
+        let said = cut_off(Duration::from_secs(31)).unwrap().to_string();
+        assert!(said.contains("31 s") && said.contains("disk"), "{said}");
+    }
+}

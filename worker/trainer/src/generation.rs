@@ -1,0 +1,149 @@
+//! One generation of one device: come to a state, come to a group, train in it ([`crate::train`]).
+//!
+//! However it ends but by an own failure, the state of the last commit is left in [`Life::kept`] if there is a whole one.
+
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use m2t_common::Rank;
+use m2t_common::machine_link::StartFrom;
+use m2t_common::manifest::CheckpointName;
+use m2t_common::recipe::Plan;
+use m2t_common::report::News;
+use m2t_common::trainer_link::Start;
+use m2t_data::Index;
+use m2t_torch::collective::Collective;
+
+use crate::checkpoint;
+use crate::donate::Donation;
+use crate::feed::{Data, Feed};
+use crate::group;
+use crate::leave::Leave;
+use crate::life::Life;
+use crate::membership::Membership;
+use crate::state::State;
+use crate::step::Trainer;
+use crate::train::Training;
+
+/// How a generation ended for this device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It said its last word; the process ends.
+    Done,
+    /// It is out of the group and waits for the next generation.
+    Out {
+        /// Why, where the group broke under it.
+        broken: Option<String>,
+    },
+}
+
+/// Takes part in the generation of `start`, to its end.
+///
+/// # Errors
+/// [`Leave`] says why the device left before.
+pub fn run(life: &mut Life, data: &Data, start: &Start, membership: &Arc<Membership>) -> Result<End, Leave> {
+    let index = index(data, start, membership)?;
+    let plan = start.recipe.plan(start.n_samples).map_err(anyhow::Error::from)?;
+    let ranks = own_ranks(start)?;
+    let donation = first_state(life, start, &ranks, membership)?;
+    let first_step = start.start_from.step();
+    let mut feed = Feed::start(start, index, &plan, (&ranks, first_step), membership)?;
+    let group = group::join(start, &*life.link, membership)?;
+    let end = in_group(life, (start, &plan, &ranks), (donation, &group), |training| {
+        training.run(&mut feed, membership)
+    });
+    if end.is_err() {
+        // The peers notice, and nothing that was started is waited for.
+        group.abort();
+    }
+    end
+}
+
+/// From the group's first operation on. The state is in `life` before and after.
+fn in_group(
+    life: &mut Life,
+    (start, plan, ranks): (&Start, &Plan, &[Rank]),
+    (donation, group): (Option<Donation>, &Arc<dyn Collective>),
+    train: impl FnOnce(&mut Training<'_>) -> Result<End, Leave>,
+) -> Result<End, Leave> {
+    if let Some(donation) = donation {
+        donation.share(&mut life.kept, || State::blank(&start.recipe, ranks), &**group)?;
+    }
+    let state = life.kept.take().context("a generation begins with a state")?;
+    let mut trainer = Trainer::new(&start.recipe, ranks, state, Arc::clone(group))?;
+    let step = trainer.state.step;
+    life.link.tell(start.generation, News::Ready { step });
+    let end = train(&mut Training {
+        start,
+        plan,
+        trainer: &mut trainer,
+        link: &*life.link,
+        writer: &mut life.writer,
+    });
+    life.kept = Some(trainer.into_state());
+    end
+}
+
+fn index(data: &Data, start: &Start, membership: &Arc<Membership>) -> Result<Arc<Index>, Leave> {
+    let (data, folder) = (data.clone(), start.data.clone());
+    let index = membership.apart(move || data.index(&folder))??;
+    let n_found = index.files.len() as u64;
+    if n_found != start.n_samples {
+        let other = anyhow::anyhow!(
+            "{} has {n_found} images and the run was begun with {}; restore the data set",
+            start.data.display(),
+            start.n_samples
+        );
+        return Err(other.into());
+    }
+    Ok(index)
+}
+
+fn own_ranks(start: &Start) -> anyhow::Result<Vec<Rank>> {
+    let placed = start
+        .placement
+        .devices
+        .iter()
+        .find(|placed| placed.device == start.device);
+    let placed = placed.with_context(|| format!("device {} hosts no rank", start.device))?;
+    Ok(placed.ranks.clone())
+}
+
+/// Brings the state to where the generation begins, or tells what is to be received once the group stands.
+fn first_state(
+    life: &mut Life,
+    start: &Start,
+    ranks: &[Rank],
+    membership: &Arc<Membership>,
+) -> Result<Option<Donation>, Leave> {
+    if let StartFrom::Donor { device, step } = &start.start_from {
+        let kept = life.kept.as_ref().map(|state| state.step);
+        let donation = Donation::check(start, device, *step, kept).map_err(anyhow::Error::from)?;
+        return Ok(Some(donation));
+    }
+    life.kept = None;
+    let (start, ranks) = (start.clone(), ranks.to_vec());
+    life.kept = Some(membership.apart(move || made(&start, &ranks))??);
+    Ok(None)
+}
+
+fn made(start: &Start, ranks: &[Rank]) -> anyhow::Result<State> {
+    match &start.start_from {
+        StartFrom::Checkpoint(name) => read(start, ranks, name),
+        StartFrom::Initial | StartFrom::Donor { .. } => Ok(State::initial(&start.recipe, ranks)?),
+    }
+}
+
+fn read(start: &Start, ranks: &[Rank], name: &CheckpointName) -> anyhow::Result<State> {
+    let folder = start.output.join("checkpoints").join(name.as_str());
+    let (manifest, snapshot) = checkpoint::read(&folder)?;
+    let differences = manifest.recipe.differences(&start.recipe);
+    ensure!(
+        differences.is_empty(),
+        "{} was made by another recipe: {differences:?}",
+        folder.display()
+    );
+    let mut state = State::blank(&start.recipe, ranks)?;
+    state.restore(&snapshot)?;
+    Ok(state)
+}
