@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use m2t_common::DeviceIndex;
-use m2t_common::trainer_link::{Start, ToTrainer};
+use m2t_common::trainer_link::ToTrainer;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -63,16 +63,16 @@ impl Trainers {
         })
     }
 
-    pub(super) fn spawn(&mut self, key: TrainerKey, start: Box<Start>) {
+    pub(super) fn spawn(&mut self, key: TrainerKey, first: ToTrainer) {
         let socket = self
             .sockets
             .path()
-            .join(format!("device-{}-{}.sock", key.device, key.generation));
+            .join(format!("device-{}-{}.sock", key.device, key.serial));
         match start_process(&self.program, &socket) {
             Ok((child, listener)) => {
                 let (lines, told) = mpsc::unbounded_channel();
                 let (signals, signalled) = mpsc::unbounded_channel();
-                let _ = lines.send(ToTrainer::Start(start));
+                let _ = lines.send(first);
                 let trainer = Trainer {
                     key,
                     socket,
@@ -223,7 +223,7 @@ async fn converse(
     let mut reader = BufReader::new(reader);
     let last = loop {
         match read_news(&mut reader).await {
-            Ok(Some(news)) => say(TrainerEvent::Said(news)),
+            Ok(Some(said)) => say(TrainerEvent::Said(said)),
             Ok(None) => break TrainerEvent::LinkClosed,
             Err(super::lines::LineError::Read(_) | super::lines::LineError::Torn) => {
                 break TrainerEvent::LinkClosed;
