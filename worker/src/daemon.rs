@@ -6,6 +6,7 @@
 //! *thread* that started it for the parent. So every trainer must be started from a thread that lives as long as the
 //! daemon: the one that runs this loop, which must be the main thread.
 
+mod leftovers;
 mod lines;
 mod link;
 mod survey;

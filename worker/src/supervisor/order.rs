@@ -30,7 +30,7 @@ pub(super) struct Wait {
     /// The machine's generation.
     pub(super) generation: Generation,
     /// What a new process is told; none is started without it.
-    pub(super) prepare: Option<Prepare>,
+    pub(super) prepare: Option<Box<Prepare>>,
     /// A process that has not left its group by then hangs.
     pub(super) within: Duration,
 }
@@ -91,9 +91,10 @@ impl Supervisor {
 
     fn wait(&self, welcome: &Welcome, within: Duration) -> Order {
         // A machine that leaves needs no new process to stand by.
-        let prepare = matches!(self.course, Course::Staying).then(|| Prepare {
-            recipe: welcome.recipe.clone(),
-            data: self.place(welcome).data,
+        let prepare = matches!(self.course, Course::Staying).then(|| {
+            let recipe = welcome.recipe.clone();
+            let data = self.place(welcome).data;
+            Box::new(Prepare { recipe, data })
         });
         Order::StandBy(Wait {
             generation: self.assignment.generation,

@@ -20,7 +20,7 @@
 use std::time::Duration;
 
 use m2t_common::report::News;
-use m2t_common::trainer_link::{Prepare, Said, Start, ToTrainer};
+use m2t_common::trainer_link::{Prepare, Said, ToTrainer};
 use m2t_common::{DeviceIndex, Generation, Timestamp};
 
 use super::news_log::NewsLog;
@@ -188,9 +188,10 @@ impl Seat {
 
     fn train(&mut self, now: Timestamp, order: TrainOrder, effects: &mut Vec<Effect>) {
         let generation = order.start.generation;
+        let is_new = self.started < generation;
         self.process.wait_no_more();
         match &mut self.process {
-            Process::Absent { .. } if self.started < generation => {
+            Process::Absent { .. } if is_new => {
                 let key = self.next_key();
                 let start = order.start.clone();
                 effects.push(Effect::Spawn(key, ToTrainer::Start(Box::new(start))));
@@ -201,9 +202,9 @@ impl Seat {
                     group.catch_up(living.key, order.rendezvous, order.boundary, effects);
                 }
                 At::In(group) => group.hold(living.key, now.after(order.within), order.within, effects),
-                At::Warm { last } | At::Holding { generation: last } if *last < generation => {
+                At::Warm { .. } | At::Holding { .. } if is_new => {
                     let key = living.key;
-                    let start: Start = order.start.clone();
+                    let start = order.start.clone();
                     effects.push(Effect::Tell(key, ToTrainer::Start(Box::new(start))));
                     self.begin(key, order, effects);
                 }
@@ -225,9 +226,9 @@ impl Seat {
         self.process = Process::Living(Living::new(key, At::In(group)));
     }
 
-    fn prepare(&mut self, prepare: Prepare, effects: &mut Vec<Effect>) {
+    fn prepare(&mut self, prepare: Box<Prepare>, effects: &mut Vec<Effect>) {
         let key = self.next_key();
-        effects.push(Effect::Spawn(key, ToTrainer::Prepare(Box::new(prepare))));
+        effects.push(Effect::Spawn(key, ToTrainer::Prepare(prepare)));
         self.process = Process::Living(Living::new(key, At::Preparing));
     }
 
