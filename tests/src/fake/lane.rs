@@ -174,7 +174,7 @@ fn hear(peer: &mut TcpStream, buffer: &mut [u8], look_up: LookUp<'_>) -> Result<
             Ok(0) => return Err(Leave::Broken("a peer is gone".to_owned())),
             Ok(n) => n_heard += n,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                look_up()?
+                look_up()?;
             }
             Err(error) => return Err(Leave::broken("a peer is gone", &error)),
         }
