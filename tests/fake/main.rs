@@ -1,5 +1,7 @@
 //! The fake trainer as its daemon sees it: the test plays the daemon of every device, and the coordinator.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::{UnixListener, UnixStream};
