@@ -1,19 +1,22 @@
 //! The fake trainer: what it computes, and how a test steers it.
 //!
 //! It speaks the trainer link, meets its group over TCP and keeps in step with it, and writes checkpoints that are
-//! valid in form; but its "state" is 32 bytes and a step one hash. So a cluster of real coordinators and daemons runs
+//! valid in form. Like a real one it outlives generations and keeps its state. But its "state" is 32 bytes and a step one hash. So a cluster of real coordinators and daemons runs
 //! through hundreds of steps a second without libtorch, and its final state still tells whether any step was lost,
 //! repeated or taken from the wrong checkpoint.
 
 mod checkpoint;
 mod control;
+mod inbox;
 mod lane;
+mod leave;
+mod life;
 mod train;
 
 use m2t_common::{Rank, Recipe, Step};
 
 pub use control::{Control, Fault, VARIABLE as CONTROL_VARIABLE};
-pub use train::run;
+pub use life::run;
 
 /// The state after some step. Like a real one it depends on the recipe and all steps before, never on a placement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

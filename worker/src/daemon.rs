@@ -6,6 +6,7 @@
 //! *thread* that started it for the parent. So every trainer must be started from a thread that lives as long as the
 //! daemon: the one that runs this loop, which must be the main thread.
 
+mod leftovers;
 mod lines;
 mod link;
 mod survey;
@@ -172,7 +173,7 @@ impl Shell {
                     let _ = events.send(Event::Input(Input::Surveyed(place, found)));
                 });
             }
-            Effect::Spawn(key, start) => self.trainers.spawn(key, start),
+            Effect::Spawn(key, first) => self.trainers.spawn(key, first),
             Effect::Tell(key, line) => self.trainers.tell(key, line),
             Effect::End(key) => self.trainers.end(key),
             Effect::Kill(key) => self.trainers.kill(key),
@@ -191,10 +192,21 @@ fn log(notice: &Notice) {
         | Notice::OldGeneration { .. } => {
             tracing::error!("{notice}");
         }
-        Notice::Killed(_) | Notice::LeftWithoutDrain | Notice::NotWelcomed | Notice::AnotherRun => {
+        Notice::Killed { .. }
+        | Notice::LeftWithoutDrain
+        | Notice::FinishedUnheard { .. }
+        | Notice::NotWelcomed
+        | Notice::AnotherRun
+        | Notice::StartsAgain { .. } => {
             tracing::warn!("{notice}");
         }
-        Notice::Welcomed { .. } | Notice::Fit { .. } | Notice::Generation { .. } | Notice::Leaving => {
+        Notice::Welcomed { .. }
+        | Notice::Fit { .. }
+        | Notice::Generation { .. }
+        | Notice::StandingBy { .. }
+        | Notice::Holding { .. }
+        | Notice::Held { .. }
+        | Notice::Leaving => {
             tracing::info!("{notice}");
         }
     }

@@ -21,6 +21,9 @@ mod contract;
 mod course;
 mod news_log;
 mod notice;
+mod order;
+mod process;
+mod restarts;
 mod seat;
 mod trainers;
 
@@ -49,6 +52,8 @@ pub struct Supervisor {
     assignment: Assignment,
     seats: BTreeMap<DeviceIndex, Seat>,
     last_sent: Timestamp,
+    /// When the coordinator was last known to be there.
+    last_heard: Timestamp,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -81,7 +86,7 @@ impl Supervisor {
         let seats = identity
             .devices
             .iter()
-            .map(|device| (device.index, Seat::default()))
+            .map(|device| (device.index, Seat::new(device.index)))
             .collect();
         Self {
             identity,
@@ -95,14 +100,18 @@ impl Supervisor {
             },
             seats,
             last_sent: Timestamp(0),
+            last_heard: Timestamp(0),
         }
     }
 
     /// Takes `input` in and says what is to be done. Never fails.
     pub fn handle(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
+        if matches!(input, Input::Message(_)) {
+            self.last_heard = now;
+        }
         match input {
             Input::Connected { address } => self.connected(now, address, effects),
-            Input::Disconnected => self.link = Link::Down,
+            Input::Disconnected => self.disconnected(now),
             Input::Message(ToMachine::Welcome(welcome)) => self.welcomed(now, welcome, effects),
             Input::Message(ToMachine::Assign(assignment)) => self.assigned(now, assignment, effects),
             Input::Message(ToMachine::Refuse { reason }) => {
@@ -118,12 +127,13 @@ impl Supervisor {
 
     /// When a tick is due at the latest.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let kills = self.seats.values().filter_map(Seat::kill_at);
+        let seats = self.seats.values().filter_map(Seat::deadline);
         let leave = match self.course {
             Course::Leaving { until } => Some(until),
             Course::Staying | Course::Ending(_) => None,
         };
-        kills.chain(leave).chain(self.heartbeat_due()).min()
+        let others = [leave, self.heartbeat_due(), self.finished_unheard_at()];
+        seats.chain(others.into_iter().flatten()).min()
     }
 
     fn connected(&mut self, now: Timestamp, address: IpAddr, effects: &mut Vec<Effect>) {
@@ -136,14 +146,24 @@ impl Supervisor {
             devices,
             ..
         } = self.identity.clone();
+        let lived_in = |(&device, seat): (&DeviceIndex, &Seat)| Some((device, seat.lived_in()?));
+        let trainers = self.seats.iter().filter_map(lived_in).collect();
         let hello = Hello {
             machine,
             version,
             instance,
             devices,
             address,
+            trainers,
         };
         self.send(now, FromMachine::Hello(hello), effects);
+    }
+
+    fn disconnected(&mut self, now: Timestamp) {
+        if self.link == Link::Admitted {
+            self.last_heard = now;
+        }
+        self.link = Link::Down;
     }
 
     fn welcomed(&mut self, now: Timestamp, welcome: Box<Welcome>, effects: &mut Vec<Effect>) {
@@ -240,20 +260,28 @@ impl Supervisor {
         if offered < seen {
             return effects.push(Effect::Notify(Notice::OldGeneration { offered, seen }));
         }
-        self.assignment = assignment;
-        if offered > seen {
-            let devices = self
-                .seats
-                .keys()
-                .copied()
-                .filter(|&device| self.order(device).is_some())
-                .collect();
-            effects.push(Effect::Notify(Notice::Generation {
-                generation: offered,
-                devices,
-            }));
-        }
+        let before = std::mem::replace(&mut self.assignment, assignment);
+        effects.extend(self.notice_of_work(&before).map(Effect::Notify));
         self.reconcile(now, effects);
+    }
+
+    /// What is to be said of an assignment that is not as the one before it.
+    fn notice_of_work(&self, before: &Assignment) -> Option<Notice> {
+        let Assignment { generation, work } = &self.assignment;
+        let generation = *generation;
+        let is_newer = generation > before.generation;
+        match (work, &before.work) {
+            (Work::Train(group), _) if is_newer => {
+                let here = group.placement.of_machine(&self.identity.machine);
+                let devices = here.map(|placed| placed.device.index).collect();
+                Some(Notice::Generation { generation, devices })
+            }
+            (Work::StandBy, Work::StandBy) if !is_newer => None,
+            (Work::StandBy, _) => Some(Notice::StandingBy { generation }),
+            (Work::Hold { .. }, Work::Hold { .. }) if !is_newer => None,
+            (Work::Hold { .. }, _) => Some(Notice::Holding { generation }),
+            (Work::Train(_) | Work::Idle, _) => None,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use m2t_common::machine_link::StartFrom;
 use m2t_common::manifest::{CheckpointName, FORMAT, FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
 use m2t_common::report::CheckpointReport;
 use m2t_common::trainer_link::Start;
@@ -56,14 +57,15 @@ pub(super) fn write(start: &Start, step: Step, state: &State) -> anyhow::Result<
     Ok(report)
 }
 
-/// The step and state to start from.
-pub(super) fn start_state(start: &Start) -> anyhow::Result<(Step, State)> {
+/// The step and state to start from; none where a donor has them.
+pub(super) fn start_state(start: &Start) -> anyhow::Result<Option<(Step, State)>> {
     match &start.start_from {
-        None => Ok((Step(0), State::initial(&start.recipe))),
-        Some(name) => read(
-            &start.output.join("checkpoints").join(name.as_str()),
-            &start.recipe,
-        ),
+        StartFrom::Initial => Ok(Some((Step(0), State::initial(&start.recipe)))),
+        StartFrom::Checkpoint(name) => {
+            let folder = start.output.join("checkpoints").join(name.as_str());
+            read(&folder, &start.recipe).map(Some)
+        }
+        StartFrom::Donor { .. } => Ok(None),
     }
 }
 

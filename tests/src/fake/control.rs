@@ -1,9 +1,10 @@
 //! How a test steers the fake trainers: files in the folder that `M2T_FAKE_CONTROL` names.
 //!
-//! - `hold`: a step; trainers wait before it, and before every later one, until the file is gone or they are drained.
+//! - `hold`: a step; trainers wait before it, and before every later one, until the file is gone or they are to stop at the
+//!   boundary or to leave their group.
 //! - `pace`: milliseconds that each step takes.
-//! - `fault-MACHINE:DEVICE`: "STEP die", "STEP exit CODE" or "STEP hang"; done once before that step.
-//! - `pid-MACHINE:DEVICE`: written by the trainer when it starts.
+//! - `fault-MACHINE:DEVICE`: "STEP die", "STEP exit CODE", "STEP hang" or "STEP wedge"; done once before that step.
+//! - `pid-MACHINE:DEVICE`: written by the trainer when it is first started in a generation.
 
 use std::path::{Path, PathBuf};
 use std::process;
@@ -25,6 +26,8 @@ pub enum Fault {
     Exit(i32),
     /// SIGSTOP: alive and silent, deaf to everything but SIGKILL.
     Hang,
+    /// It goes round in circles: alive, and it looks at nothing the daemon says.
+    Wedge,
 }
 
 /// The steering folder.
@@ -71,6 +74,7 @@ impl Control {
             Fault::Die => "die".to_owned(),
             Fault::Exit(code) => format!("exit {code}"),
             Fault::Hang => "hang".to_owned(),
+            Fault::Wedge => "wedge".to_owned(),
         };
         self.write(&format!("fault-{device}"), &format!("{step} {fault}"));
     }
@@ -95,7 +99,7 @@ impl Control {
             .ok()
     }
 
-    /// Says that a trainer lives.
+    /// Says which process drives `device`.
     pub(super) fn register(&self, device: &DeviceId) {
         self.write(&format!("pid-{device}"), &process::id().to_string());
     }
@@ -125,6 +129,9 @@ impl Control {
         match words.next() {
             Some("die") => kill_process(getpid(), Signal::KILL)?,
             Some("hang") => kill_process(getpid(), Signal::STOP)?,
+            Some("wedge") => loop {
+                std::thread::park();
+            },
             Some("exit") => {
                 eprintln!("told to fail before step {step}");
                 process::exit(words.next().context("an exit has a code")?.parse()?);

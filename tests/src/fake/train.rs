@@ -1,178 +1,179 @@
-//! One life of the fake trainer, from its first line to its last.
+//! The fake trainer in one generation: it meets the group, takes the state it starts from, and steps.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow};
 use m2t_common::Step;
+use m2t_common::machine_link::{Boundary, StartFrom};
 use m2t_common::recipe::Plan;
 use m2t_common::report::{News, StepReport};
-use m2t_common::trainer_link::{Start, ToTrainer};
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use m2t_common::trainer_link::Start;
 
-use super::lane::{Lane, Meeting, Wish};
-use super::{Control, State, checkpoint, losses};
+use super::inbox::Told;
+use super::lane::{Lane, Meeting};
+use super::leave::Leave;
+use super::life::Life;
+use super::{State, checkpoint, losses};
 
 /// How often a held trainer looks whether it may go on.
 const HELD_POLL: Duration = Duration::from_millis(5);
 
-/// Trains as the daemon at the other end of `socket` says. What goes wrong is said there, too.
-pub fn run(socket: &Path) -> anyhow::Result<()> {
-    let daemon = getppid();
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    ensure!(getppid() == daemon, "the daemon died before this trainer began");
-    let link = UnixStream::connect(socket).context("cannot reach the daemon")?;
-    let lines = listen(link.try_clone()?);
-    let ToTrainer::Start(start) = lines.recv()? else {
-        bail!("the first line was no start");
+/// How a generation ends for a device that nothing went wrong with.
+pub(super) enum Done {
+    /// All stopped at a boundary and keep their state.
+    Boundary,
+    /// The process is done; its last word.
+    Over(News),
+}
+
+/// Trains in the generation of `start` until it ends.
+pub(super) fn train(life: &mut Life, start: &Start) -> Result<Done, Leave> {
+    let index = start.placement.index_of(&start.device);
+    let mut group = Group {
+        told: Told::new(start.generation),
+        index: index.context("this device has no place")?,
+        lane: None,
+        life,
+        start,
     };
-    let mut trainer = Trainer {
-        link,
-        lines,
-        control: Control::from_environment()?,
-        start: *start,
-        drained: false,
-    };
-    if let Err(error) = trainer.train() {
-        trainer.say(&News::Failed {
-            reason: format!("{error:#}"),
-        })?;
-        return Err(error);
+    group.life.control.register(&start.device);
+    if let Some(state) = checkpoint::start_state(start)? {
+        group.life.kept = Some(state);
     }
-    Ok(())
+    group.meet()?;
+    group.take_over()?;
+    group.step_on()
 }
 
-/// Reads the daemon's lines. When the link closes the process ends, whatever it is at.
-fn listen(link: UnixStream) -> Receiver<ToTrainer> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(link).lines() {
-            let Ok(line) = line else { break };
-            let line = serde_json::from_str(&line).expect("the daemon speaks the protocol");
-            if sender.send(line).is_err() {
-                return; // Training is over.
-            }
+/// A device's part in a generation.
+struct Group<'a> {
+    life: &'a mut Life,
+    start: &'a Start,
+    /// The device's index in the group.
+    index: usize,
+    told: Told,
+    /// None in a group of one.
+    lane: Option<Lane>,
+}
+
+impl Group<'_> {
+    /// Meets the group at the point that the first device made and the coordinator handed round.
+    fn meet(&mut self) -> Result<(), Leave> {
+        if self.start.placement.devices.len() == 1 {
+            return Ok(());
         }
-        std::process::exit(1);
-    });
-    receiver
-}
+        let meeting = if self.index == 0 {
+            let meeting = Meeting::new(self.start)?;
+            let rendezvous = meeting.rendezvous.clone();
+            self.life.say(News::Rendezvous { rendezvous })?;
+            Some(meeting)
+        } else {
+            None
+        };
+        let handed_round = self.told.wait_for_rendezvous(&self.life.inbox)?;
+        let Self { told, life, .. } = self;
+        self.lane = Some(match meeting {
+            Some(meeting) if meeting.rendezvous != handed_round => {
+                return Err(Leave::Own(anyhow!("the meeting point was changed on its way")));
+            }
+            Some(meeting) => meeting.gather(self.start, &mut || told.look_up(&life.inbox))?,
+            None => Lane::join(self.start, self.index, &handed_round)?,
+        });
+        Ok(())
+    }
 
-struct Trainer {
-    link: UnixStream,
-    lines: Receiver<ToTrainer>,
-    control: Control,
-    start: Start,
-    drained: bool,
-}
+    /// Where a donor has the state to start from, takes it; who has it already compares.
+    fn take_over(&mut self) -> Result<(), Leave> {
+        let StartFrom::Donor { device, step } = &self.start.start_from else {
+            return Ok(());
+        };
+        let mine = self.life.kept.filter(|(at, _)| at == step);
+        let donor = self.start.placement.index_of(device);
+        let donor = donor.context("the donor has no place")?;
+        let given = (donor == self.index)
+            .then(|| {
+                mine.with_context(|| format!("this device is to give its state at step {step} and has none"))
+            })
+            .transpose()?;
+        let Self { told, life, .. } = self;
+        let taken = match &mut self.lane {
+            Some(lane) => lane.give_round(donor, given, &mut || told.look_up(&life.inbox))?,
+            None => given.context("a group of one has another donor")?,
+        };
+        let is_as_said = taken.0 == *step && mine.is_none_or(|mine| mine == taken);
+        if !is_as_said {
+            return Err(Leave::Own(anyhow!(
+                "the donor's state at step {} is not the one that this device computed",
+                taken.0
+            )));
+        }
+        self.life.kept = Some(taken);
+        Ok(())
+    }
 
-impl Trainer {
-    fn train(&mut self) -> anyhow::Result<()> {
-        self.control.register(&self.start.device);
-        let plan = self.start.recipe.plan(self.start.n_samples)?;
-        let (mut step, mut state) = checkpoint::start_state(&self.start)?;
-        let mut lane = self.meet()?;
-        self.say(&News::Ready { step })?;
+    fn step_on(&mut self) -> Result<Done, Leave> {
+        let plan = self.start.recipe.plan(self.start.n_samples);
+        let plan = plan.map_err(anyhow::Error::from)?;
+        let (mut step, mut state) = self.life.kept.context("a group starts from a state")?;
+        self.life.say(News::Ready { step })?;
         let mut since = Instant::now();
         while step.0 < plan.schedule.total_steps {
             self.wait_while_held(step)?;
-            self.control.suffer(&self.start.device, step)?;
-            let wish = if self.drained { Wish::Stop } else { Wish::Go };
-            if self.agree(&mut lane, wish)? == Wish::Stop {
-                self.checkpoint(&mut lane, step, &state)?;
-                return self.say(&News::Stopped { step });
+            self.life.control.suffer(&self.start.device, step)?;
+            match self.agree(self.told.boundary)? {
+                Boundary::GoOn => {}
+                Boundary::Hold => return Ok(Done::Boundary),
+                Boundary::Stop => {
+                    self.checkpoint(step, &state)?;
+                    return Ok(Done::Over(News::Stopped { step }));
+                }
             }
-            std::thread::sleep(self.control.step_duration());
+            std::thread::sleep(self.life.control.step_duration());
             state = state.after(step);
             self.report(step, since.elapsed())?;
             since = Instant::now();
             step = step.next();
-            if self.is_checkpoint_due(&plan, step) {
-                self.checkpoint(&mut lane, step, &state)?;
+            self.life.kept = Some((step, state));
+            if is_checkpoint_due(self.start, &plan, step) {
+                self.checkpoint(step, &state)?;
             }
         }
-        self.say(&News::Finished {
-            step,
-            state_digest: state.digest(),
-        })
+        self.checkpoint(step, &state)?;
+        let state_digest = state.digest();
+        Ok(Done::Over(News::Finished { step, state_digest }))
     }
 
-    /// Meets the group at the point that the first device made and the coordinator handed round.
-    fn meet(&mut self) -> anyhow::Result<Option<Lane>> {
-        let index = self
-            .start
-            .placement
-            .index_of(&self.start.device)
-            .context("this device has no place")?;
-        if self.start.placement.devices.len() == 1 {
-            return Ok(None);
-        }
-        if index > 0 {
-            let rendezvous = self.wait_for_join()?;
-            return Ok(Some(Lane::join(&self.start, &rendezvous)?));
-        }
-        let meeting = Meeting::new(&self.start)?;
-        self.say(&News::Rendezvous {
-            rendezvous: meeting.rendezvous.clone(),
-        })?;
-        let handed_round = self.wait_for_join()?;
-        ensure!(
-            handed_round == meeting.rendezvous,
-            "the meeting point was changed on its way"
-        );
-        Ok(Some(meeting.gather(&self.start)?))
-    }
-
-    fn wait_for_join(&mut self) -> anyhow::Result<m2t_common::report::Rendezvous> {
+    fn wait_while_held(&mut self, step: Step) -> Result<(), Leave> {
         loop {
-            match self.lines.recv()? {
-                ToTrainer::Join { rendezvous } => return Ok(rendezvous),
-                ToTrainer::Drain => self.drained = true,
-                ToTrainer::Start(_) => bail!("started twice"),
+            self.told.look_up(&self.life.inbox)?;
+            if self.told.boundary > Boundary::GoOn || !self.life.control.holds(step) {
+                return Ok(());
             }
+            std::thread::sleep(HELD_POLL);
         }
     }
 
-    fn wait_while_held(&mut self, step: Step) -> anyhow::Result<()> {
-        loop {
-            match self.lines.try_recv() {
-                Ok(ToTrainer::Drain) => self.drained = true,
-                Ok(ToTrainer::Join { .. }) => {}
-                Ok(ToTrainer::Start(_)) => bail!("started twice"),
-                Err(TryRecvError::Empty) if self.drained || !self.control.holds(step) => return Ok(()),
-                Err(TryRecvError::Empty) => std::thread::sleep(HELD_POLL),
-                Err(TryRecvError::Disconnected) => bail!("the daemon is gone"),
-            }
+    fn agree(&mut self, wish: Boundary) -> Result<Boundary, Leave> {
+        let Self { told, life, lane, .. } = self;
+        match lane {
+            Some(lane) => lane.agree(wish, &mut || told.look_up(&life.inbox)),
+            None => Ok(wish),
         }
-    }
-
-    fn agree(&self, lane: &mut Option<Lane>, wish: Wish) -> anyhow::Result<Wish> {
-        lane.as_mut().map_or(Ok(wish), |lane| lane.agree(wish))
     }
 
     /// The first device writes; then all know that it is written.
-    fn checkpoint(&mut self, lane: &mut Option<Lane>, step: Step, state: &State) -> anyhow::Result<()> {
-        if self.start.placement.first() == Some(&self.start.device) {
-            let report = checkpoint::write(&self.start, step, state)?;
-            self.say(&News::Checkpointed(report))?;
+    fn checkpoint(&mut self, step: Step, state: &State) -> Result<(), Leave> {
+        if self.index == 0 {
+            let report = checkpoint::write(self.start, step, state)?;
+            self.life.say(News::Checkpointed(report))?;
         }
-        self.agree(lane, Wish::Go)?;
+        self.agree(Boundary::GoOn)?;
         Ok(())
-    }
-
-    fn is_checkpoint_due(&self, plan: &Plan, step: Step) -> bool {
-        let every = self.start.recipe.run.checkpoint_every;
-        step.0 == plan.schedule.total_steps
-            || plan.shards.step_in_epoch(step) == 0
-            || (every > 0 && step.0.is_multiple_of(every))
     }
 
     fn report(&mut self, step: Step, duration: Duration) -> anyhow::Result<()> {
         let (loss_by_rank, loss) = losses(step, self.start.recipe.training.world);
-        self.say(&News::Stepped(StepReport {
+        self.life.say(News::Stepped(StepReport {
             step: step.next(),
             loss,
             loss_by_rank,
@@ -182,10 +183,11 @@ impl Trainer {
             replaced: vec![],
         }))
     }
+}
 
-    fn say(&mut self, news: &News) -> anyhow::Result<()> {
-        let mut line = serde_json::to_vec(news)?;
-        line.push(b'\n');
-        self.link.write_all(&line).context("the daemon is gone")
-    }
+/// Whether a checkpoint is written at `step`. That of the last one is written when all is done.
+fn is_checkpoint_due(start: &Start, plan: &Plan, step: Step) -> bool {
+    let every = start.recipe.run.checkpoint_every;
+    step.0 < plan.schedule.total_steps
+        && (plan.shards.step_in_epoch(step) == 0 || (every > 0 && step.0.is_multiple_of(every)))
 }

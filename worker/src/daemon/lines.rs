@@ -1,7 +1,6 @@
 //! The JSON lines between the daemon and a trainer: reading what it says, writing what it is told.
 
-use m2t_common::report::News;
-use m2t_common::trainer_link::{MAX_LINE, ToTrainer};
+use m2t_common::trainer_link::{MAX_LINE, Said, ToTrainer};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// A line that is none.
@@ -18,7 +17,7 @@ pub(super) enum LineError {
 }
 
 /// The next news; `None` at the end.
-pub(super) async fn read_news(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<News>, LineError> {
+pub(super) async fn read_news(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<Said>, LineError> {
     let mut line = Vec::new();
     let n_read = reader
         .take(MAX_LINE as u64)
@@ -45,21 +44,22 @@ pub(super) async fn write_line(
 
 #[cfg(test)]
 mod tests {
-    use m2t_common::Step;
+    use m2t_common::report::News;
+    use m2t_common::{Generation, Step};
 
     use super::*;
 
     #[tokio::test]
     async fn news_are_read_line_by_line_and_nonsense_is_named() {
-        let mut good: &[u8] = b"{\"news\":\"ready\",\"step\":3}\n{\"news\":\"stopped\",\"step\":4}\n";
-        assert_eq!(
-            read_news(&mut good).await.unwrap(),
-            Some(News::Ready { step: Step(3) })
-        );
-        assert_eq!(
-            read_news(&mut good).await.unwrap(),
-            Some(News::Stopped { step: Step(4) })
-        );
+        let mut good: &[u8] =
+            b"{\"generation\":2,\"news\":\"ready\",\"step\":3}\n{\"generation\":0,\"news\":\"warm\"}\n";
+        for (generation, news) in [(2, News::Ready { step: Step(3) }), (0, News::Warm)] {
+            let generation = Generation(generation);
+            assert_eq!(
+                read_news(&mut good).await.unwrap(),
+                Some(Said { generation, news })
+            );
+        }
         assert_eq!(read_news(&mut good).await.unwrap(), None);
         let mut torn: &[u8] = b"{\"news\":\"ready\"";
         assert!(matches!(read_news(&mut torn).await, Err(LineError::Torn)));
@@ -75,7 +75,10 @@ mod tests {
     #[tokio::test]
     async fn a_line_is_one_line() {
         let mut written = Vec::new();
-        write_line(&mut written, &ToTrainer::Drain).await.unwrap();
-        assert_eq!(written, b"{\"do\":\"drain\"}\n");
+        let generation = Generation(3);
+        write_line(&mut written, &ToTrainer::Hold { generation })
+            .await
+            .unwrap();
+        assert_eq!(written, b"{\"do\":\"hold\",\"generation\":3}\n");
     }
 }

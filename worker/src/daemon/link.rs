@@ -21,9 +21,10 @@ use super::{Event, Events};
 use crate::ending::sentence;
 
 /// The first wait before connecting again, and the longest. Each is drawn between half of it and all of it, so that
-/// a whole cluster does not come back in one instant.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// a whole cluster does not come back in one instant. Short beside the heartbeat timeout (3 s): a coordinator that is started
+/// again awaits its machines for that long.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// How often the transport asks whether the coordinator's host still lives, and how long it waits for the answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// How often an unchanged reason for waiting is said again.

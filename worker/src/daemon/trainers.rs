@@ -13,9 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use m2t_common::DeviceIndex;
-use m2t_common::trainer_link::{Start, ToTrainer};
+use m2t_common::trainer_link::ToTrainer;
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
@@ -23,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::leftovers::{SocketFolder, remove_leftovers, remove_segments};
 use super::lines::{read_news, write_line};
 use super::{DaemonError, Event, Events};
 use crate::ending::sentence;
@@ -35,7 +35,7 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 /// All trainers of the machine.
 pub(super) struct Trainers {
     program: PathBuf,
-    sockets: TempDir,
+    sockets: SocketFolder,
     events: Events,
     running: BTreeMap<TrainerKey, Handle>,
 }
@@ -48,13 +48,10 @@ struct Handle {
 
 impl Trainers {
     pub(super) fn new(program: PathBuf, events: Events) -> Result<Self, DaemonError> {
-        let sockets = tempfile::Builder::new()
-            .prefix("m2t-worker-")
-            .tempdir()
-            .map_err(|source| DaemonError::SocketFolder {
-                folder: std::env::temp_dir(),
-                source,
-            })?;
+        let folder = std::env::temp_dir();
+        remove_leftovers(&folder);
+        let sockets =
+            SocketFolder::new(&folder).map_err(|source| DaemonError::SocketFolder { folder, source })?;
         Ok(Self {
             program,
             sockets,
@@ -63,18 +60,23 @@ impl Trainers {
         })
     }
 
-    pub(super) fn spawn(&mut self, key: TrainerKey, start: Box<Start>) {
+    pub(super) fn spawn(&mut self, key: TrainerKey, first: ToTrainer) {
         let socket = self
             .sockets
             .path()
-            .join(format!("device-{}-{}.sock", key.device, key.generation));
+            .join(format!("device-{}-{}.sock", key.device, key.serial));
         match start_process(&self.program, &socket) {
             Ok((child, listener)) => {
+                let pid = child.id();
+                if let Some(pid) = pid {
+                    self.sockets.note(pid);
+                }
                 let (lines, told) = mpsc::unbounded_channel();
                 let (signals, signalled) = mpsc::unbounded_channel();
-                let _ = lines.send(ToTrainer::Start(start));
+                let _ = lines.send(first);
                 let trainer = Trainer {
                     key,
+                    pid,
                     socket,
                     events: self.events.clone(),
                 };
@@ -149,6 +151,8 @@ fn start_process(program: &Path, socket: &Path) -> std::io::Result<(Child, UnixL
 /// One process, as the task that attends it knows it.
 struct Trainer {
     key: TrainerKey,
+    /// None if it was gone at once.
+    pid: Option<u32>,
     socket: PathBuf,
     events: Events,
 }
@@ -191,6 +195,12 @@ impl Trainer {
             }
         }
         let _ = std::fs::remove_file(&self.socket);
+        if let Some(n_segments @ 1..) = self.pid.map(remove_segments) {
+            tracing::info!(
+                "removed {n_segments} segments of shared memory that device {}'s trainer left",
+                self.key.device
+            );
+        }
         let last_words = last_words.lock().map(|words| words.clone()).unwrap_or_default();
         let manner = manner(&status);
         let how = describe(self.key.device, status, &last_words);
@@ -223,7 +233,7 @@ async fn converse(
     let mut reader = BufReader::new(reader);
     let last = loop {
         match read_news(&mut reader).await {
-            Ok(Some(news)) => say(TrainerEvent::Said(news)),
+            Ok(Some(said)) => say(TrainerEvent::Said(said)),
             Ok(None) => break TrainerEvent::LinkClosed,
             Err(super::lines::LineError::Read(_) | super::lines::LineError::Torn) => {
                 break TrainerEvent::LinkClosed;

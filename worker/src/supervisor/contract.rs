@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use m2t_common::machine_link::{DataFacts, DeviceFacts, FromMachine, ToMachine};
-use m2t_common::report::News;
-use m2t_common::trainer_link::{Start, ToTrainer};
-use m2t_common::{DeviceIndex, Generation, MachineName};
+use m2t_common::trainer_link::{Said, ToTrainer};
+use m2t_common::{DeviceIndex, MachineName};
 
 use super::Notice;
 use crate::ending::Ending;
@@ -29,10 +28,10 @@ pub struct Identity {
 /// One trainer process: no two live ones share a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TrainerKey {
-    /// The generation it trains in.
-    pub generation: Generation,
     /// The device it drives.
     pub device: DeviceIndex,
+    /// Rises by one with each process of the device.
+    pub serial: u64,
 }
 
 /// The folders a machine must see before it can train.
@@ -83,7 +82,7 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq)]
 pub enum TrainerEvent {
     /// It said a line.
-    Said(News),
+    Said(Said),
     /// It said something that is no line of the protocol.
     SpokeNonsense {
         /// In a sentence.
@@ -118,8 +117,8 @@ pub enum Effect {
     Send(FromMachine),
     /// Look at the folders, then hand in [`Input::Surveyed`].
     Survey(Place),
-    /// Start a trainer and say [`ToTrainer::Start`] to it.
-    Spawn(TrainerKey, Box<Start>),
+    /// Start a trainer and say this to it, which is [`ToTrainer::Prepare`] or [`ToTrainer::Start`].
+    Spawn(TrainerKey, ToTrainer),
     /// Say this to a trainer.
     Tell(TrainerKey, ToTrainer),
     /// Ask a trainer to end: close its link, SIGTERM.

@@ -13,13 +13,16 @@ use crate::ending::Ending;
 /// [`Supervisor::drain_within`].
 const SHORTEST_DRAIN: Duration = Duration::from_secs(120);
 
+/// How long a finished daemon waits for its coordinator, in heartbeat timeouts.
+const UNHEARD: u32 = 40;
+
 /// The heartbeat timeout until the coordinator has named it.
 const UNNAMED_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Supervisor {
     /// First signal: leave with the group. Second: at once.
     pub(super) fn stop_requested(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let is_training = self.seats.values().any(Seat::is_running);
+        let is_training = self.seats.values().any(Seat::keeps_state);
         match &self.course {
             Course::Staying if self.link == Link::Down && !is_training => {
                 self.end(now, Ending::Stopped, effects);
@@ -38,7 +41,7 @@ impl Supervisor {
     /// Asks the coordinator to drain the group. Nobody drains a group that does not train, nor for a machine that is
     /// not heard: then the daemon leaves after the heartbeat timeout, unless it is heard again before.
     pub(super) fn ask_to_leave(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let is_training = self.seats.values().any(Seat::is_running);
+        let is_training = self.seats.values().any(Seat::keeps_state);
         let within = if is_training && self.link == Link::Admitted {
             self.drain_within()
         } else {
@@ -74,8 +77,18 @@ impl Supervisor {
     }
 
     pub(super) fn tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let is_due = |seat: &Seat| seat.deadline().is_some_and(|deadline| deadline <= now);
+        let is_any_due = self.seats.values().any(is_due);
         for seat in self.seats.values_mut() {
             seat.tick(now, effects);
+        }
+        if is_any_due {
+            self.reconcile(now, effects);
+        }
+        if self.finished_unheard_at().is_some_and(|deadline| deadline <= now) {
+            let silence = now.since(self.last_heard);
+            effects.push(Effect::Notify(Notice::FinishedUnheard { silence }));
+            self.end(now, Ending::Finished, effects);
         }
         if let Course::Leaving { until } = self.course
             && until <= now
@@ -86,6 +99,18 @@ impl Supervisor {
         if self.heartbeat_due().is_some_and(|due| due <= now) {
             self.send(now, FromMachine::Heartbeat, effects);
         }
+    }
+
+    /// When the daemon ends although nobody dismissed it: its trainers did the last step of the run, and the coordinator, which
+    /// would have said so, has been away for long. It has nothing to tell that the output folder does not.
+    pub(super) fn finished_unheard_at(&self) -> Option<Timestamp> {
+        let assigned = self.assignment.generation;
+        let mut logs = self.seats.values().map(Seat::log);
+        let is_finished = logs.any(|log| log.generation() == assigned && log.is_finished());
+        let is_training = self.seats.values().any(Seat::is_in_group);
+        let is_unheard = self.link != Link::Admitted && !matches!(self.course, Course::Ending(_));
+        (is_finished && !is_training && is_unheard)
+            .then(|| self.last_heard.after(self.heartbeat_timeout() * UNHEARD))
     }
 
     /// When a sign of life is due; none while nobody listens or the timeout is not known.

@@ -1,4 +1,4 @@
-//! What one device said in the current generation, kept to be said again when the coordinator was away.
+//! What one device said in the newest generation it was in, kept to be said again when the coordinator was away.
 //!
 //! The link gives no receipts, so after a reconnection everything kept is repeated; the coordinator takes what it had
 //! not heard. Only step reports are many: the oldest of them go first once [`KEPT`] news are held.
@@ -48,12 +48,12 @@ impl NewsLog {
         self.news.push_back(news);
     }
 
-    /// Whether the device said its last word in this generation.
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(
-            self.news.back(),
-            Some(News::Stopped { .. } | News::Finished { .. } | News::Failed { .. })
-        )
+    /// Whether the device did the last step of the run.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.news
+            .iter()
+            .rev()
+            .any(|news| matches!(news, News::Finished { .. }))
     }
 
     /// All that is kept, oldest first.
@@ -93,8 +93,12 @@ mod tests {
         assert_eq!(log.iter().count(), KEPT);
         assert_eq!(log.iter().next(), Some(&News::Ready { step: Step(0) }));
         assert_eq!(log.iter().nth(1), Some(&stepped(12)));
-        assert!(!log.is_over());
-        log.push(News::Stopped { step: Step(9) });
-        assert!(log.is_over());
+        assert!(!log.is_finished());
+        let state_digest = "d".to_owned();
+        log.push(News::Finished {
+            step: Step(9),
+            state_digest,
+        });
+        assert!(log.is_finished());
     }
 }

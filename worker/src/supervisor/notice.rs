@@ -1,10 +1,9 @@
 //! What the supervisor has to say to whoever reads the daemon's log. Sentences only; no decision hangs on them.
 
 use std::fmt;
+use std::time::Duration;
 
-use m2t_common::{DeviceIndex, Generation};
-
-use super::TrainerKey;
+use m2t_common::{DeviceIndex, Generation, Step};
 
 /// Something worth a line in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +37,34 @@ pub enum Notice {
         /// The devices of this machine in it.
         devices: Vec<DeviceIndex>,
     },
+    /// The trainers of the machine are to stand by.
+    StandingBy {
+        /// The machine's generation.
+        generation: Generation,
+    },
+    /// A generation is over, and its trainers are to leave it with their state.
+    Holding {
+        /// Its number.
+        generation: Generation,
+    },
+    /// A trainer left its group and keeps its state.
+    Held {
+        /// Which device.
+        device: DeviceIndex,
+        /// The generation it left.
+        generation: Generation,
+        /// The step of its state.
+        step: Step,
+        /// Why, where nobody had told it to.
+        broken: Option<String>,
+    },
+    /// A trainer is started again after it failed.
+    StartsAgain {
+        /// Which device.
+        device: DeviceIndex,
+        /// After which time.
+        after: Duration,
+    },
     /// An assignment older than one seen before was refused.
     OldGeneration {
         /// Of the refused one.
@@ -49,17 +76,29 @@ pub enum Notice {
     NotWelcomed,
     /// A trainer cannot go on.
     TrainerFailed {
-        /// Which.
-        key: TrainerKey,
+        /// The generation it failed in.
+        generation: Generation,
         /// In a sentence.
         reason: String,
     },
-    /// A trainer did not end when asked.
-    Killed(TrainerKey),
+    /// A trainer did not end, or did not leave its group, when asked.
+    Killed {
+        /// Which device.
+        device: DeviceIndex,
+        /// The newest generation it was in; 0 before the first.
+        generation: Generation,
+        /// How long it was waited for, where it should have left its group.
+        within: Option<Duration>,
+    },
     /// The daemon was asked to stop and waits for the drain.
     Leaving,
     /// The drain did not come in time.
     LeftWithoutDrain,
+    /// The run did its last step, and the coordinator has not been heard since.
+    FinishedUnheard {
+        /// For how long.
+        silence: Duration,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -88,21 +127,71 @@ impl fmt::Display for Notice {
                     devices.join(", ")
                 )
             }
+            Self::StandingBy { generation } => {
+                write!(f, "generation {generation}: standing by")
+            }
+            Self::Holding { generation } => {
+                write!(
+                    f,
+                    "generation {generation} is over; its trainers keep their state"
+                )
+            }
+            Self::Held {
+                device,
+                generation,
+                step,
+                broken,
+            } => {
+                write!(
+                    f,
+                    "device {device} left generation {generation} and holds its state at step {step}"
+                )?;
+                broken.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+            }
+            Self::StartsAgain { device, after } if after.is_zero() => {
+                write!(f, "starting the trainer of device {device} again")
+            }
+            Self::StartsAgain { device, after } => {
+                write!(
+                    f,
+                    "starting the trainer of device {device} again in {}",
+                    span(*after)
+                )
+            }
             Self::OldGeneration { offered, seen } => write!(
                 f,
                 "refused generation {offered}, since {seen} was seen before; if the run was begun anew, start this daemon anew"
             ),
             Self::NotWelcomed => f.write_str("refused an assignment that came before a welcome"),
-            Self::TrainerFailed { key, reason } => write!(f, "generation {}: {reason}", key.generation),
-            Self::Killed(key) => write!(
-                f,
-                "killed the trainer of device {} (generation {}): it did not end when asked",
-                key.device, key.generation
-            ),
+            Self::TrainerFailed { generation, reason } => write!(f, "generation {generation}: {reason}"),
+            Self::Killed {
+                device,
+                generation,
+                within,
+            } => {
+                write!(
+                    f,
+                    "killed the trainer of device {device} (generation {generation}): "
+                )?;
+                match within {
+                    Some(within) => write!(f, "it did not answer within {}", span(*within)),
+                    None => f.write_str("it did not end when asked"),
+                }
+            }
             Self::Leaving => f.write_str(
                 "leaving: waiting for the group to stop at a step boundary (a second signal ends at once)",
             ),
             Self::LeftWithoutDrain => f.write_str("leaving now: the group did not stop in time"),
+            Self::FinishedUnheard { silence } => write!(
+                f,
+                "the run finished {} ago and the coordinator has not been heard since; ending without it",
+                span(*silence)
+            ),
         }
     }
+}
+
+/// A duration for people, in seconds.
+pub(super) fn span(duration: Duration) -> String {
+    format!("{} s", duration.as_secs_f64())
 }

@@ -1,21 +1,27 @@
-//! The supervisor by tables: a state, an input, the effects.
+//! The supervisor by tables: a state, an input, the effects. Here the bench, the link and the course; what becomes of the trainers
+//! lies in `lives`, and what holds in any history in `histories`.
+
+mod histories;
+mod lives;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use m2t_common::Recipe;
-use m2t_common::machine_link::{DataFacts, DeviceFacts, Group, Outcome, Work};
+use m2t_common::machine_link::{Boundary, DataFacts, DeviceFacts, Group, Outcome, StartFrom, Work};
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::resolve;
 use m2t_common::recipe::written::Source;
 use m2t_common::report::{News, Rendezvous, StepReport};
-use m2t_common::trainer_link::ToTrainer;
+use m2t_common::trainer_link::{Said, ToTrainer};
 use m2t_common::{DeviceId, Placement, Step};
 
 use super::seat::GRACE;
 use super::*;
 
 const TIMEOUT: Duration = Duration::from_millis(3_600);
+/// How long a trainer may take to hold.
+const WITHIN: Duration = Duration::from_secs(3);
 
 /// A supervisor of machine `a` with two devices, and its clock.
 struct Bench {
@@ -54,7 +60,7 @@ impl Bench {
     /// Admitted, both trainers of generation 1 run.
     fn training() -> Self {
         let mut bench = Self::admitted();
-        bench.say(assign(1, false, None));
+        bench.say(train(1));
         bench
     }
 
@@ -81,13 +87,28 @@ impl Bench {
         })
     }
 
-    fn trainer(&mut self, generation: u64, device: u32, event: TrainerEvent) -> Vec<Effect> {
-        self.give(Input::Trainer(key(generation, device), event))
+    fn trainer(&mut self, serial: u64, device: u32, event: TrainerEvent) -> Vec<Effect> {
+        self.give(Input::Trainer(key(serial, device), event))
     }
 
-    fn exit(&mut self, generation: u64, device: u32) -> Vec<Effect> {
+    /// The newest trainer of `device` says `news` of `generation`.
+    fn said(&mut self, device: u32, generation: u64, news: News) -> Vec<Effect> {
+        let generation = Generation(generation);
+        let key = self.supervisor.seats[&DeviceIndex(device)].key().unwrap();
+        self.give(Input::Trainer(key, TrainerEvent::Said(Said { generation, news })))
+    }
+
+    /// Connected and welcomed again, after the stream ended.
+    fn reconnect(&mut self) -> Vec<Effect> {
+        self.give(Input::Disconnected);
+        let mut effects = self.connect();
+        effects.extend(self.say(ToMachine::Welcome(Box::new(welcome("/out")))));
+        effects
+    }
+
+    fn exit(&mut self, serial: u64, device: u32) -> Vec<Effect> {
         self.trainer(
-            generation,
+            serial,
             device,
             TrainerEvent::Exited {
                 how: "it fell over".to_owned(),
@@ -141,10 +162,10 @@ fn found() -> Found {
     }
 }
 
-fn key(generation: u64, device: u32) -> TrainerKey {
+fn key(serial: u64, device: u32) -> TrainerKey {
     TrainerKey {
-        generation: Generation(generation),
         device: DeviceIndex(device),
+        serial,
     }
 }
 
@@ -152,34 +173,54 @@ fn rendezvous() -> Rendezvous {
     Rendezvous(b"10.0.0.1:999".to_vec())
 }
 
-fn group(drain: bool, rendezvous: Option<Rendezvous>) -> Group {
-    let device = |machine: &str, index| DeviceId {
+fn device(machine: &str, index: u32) -> DeviceId {
+    DeviceId {
         machine: machine.parse().unwrap(),
         index: DeviceIndex(index),
-    };
-    let devices = [device("a", 0), device("a", 1), device("b", 0), device("b", 1)];
-    Group {
-        placement: Placement::place(4, &devices, &BTreeMap::new()).unwrap(),
-        n_samples: 100,
-        start_from: Some(CheckpointName::new(Step(5))),
-        rendezvous,
-        drain,
     }
 }
 
-fn assign(generation: u64, drain: bool, rendezvous: Option<Rendezvous>) -> ToMachine {
-    let work = Work::Train(group(drain, rendezvous));
+fn group(devices: &[DeviceId]) -> Group {
+    Group {
+        placement: Placement::place(4, devices, &BTreeMap::new()).unwrap(),
+        n_samples: 100,
+        start_from: StartFrom::Checkpoint(CheckpointName::new(Step(5))),
+        rendezvous: None,
+        boundary: Boundary::GoOn,
+    }
+}
+
+/// All devices of `a` and `b`.
+fn all() -> Group {
+    group(&[device("a", 0), device("a", 1), device("b", 0), device("b", 1)])
+}
+
+/// Device 1 of `a` is left out.
+fn without_a1() -> Group {
+    group(&[device("a", 0), device("b", 0), device("b", 1)])
+}
+
+fn assign(generation: u64, work: Work) -> ToMachine {
     ToMachine::Assign(Assignment {
         generation: Generation(generation),
         work,
     })
 }
 
+fn train(generation: u64) -> ToMachine {
+    assign(generation, Work::Train(all()))
+}
+
+fn hold(generation: u64) -> ToMachine {
+    assign(generation, Work::Hold { within: WITHIN })
+}
+
+fn stand_by(generation: u64) -> ToMachine {
+    assign(generation, Work::StandBy)
+}
+
 fn idle(generation: u64) -> ToMachine {
-    ToMachine::Assign(Assignment {
-        generation: Generation(generation),
-        work: Work::Idle,
-    })
+    assign(generation, Work::Idle)
 }
 
 fn news(generation: u64, device: u32, news: News) -> Effect {
@@ -209,17 +250,34 @@ fn stepped(step: u64) -> News {
     })
 }
 
-/// Generation and device of each spawn.
-fn spawned(effects: &[Effect]) -> Vec<(u64, u32)> {
-    let spawned = effects.iter().filter_map(|effect| match effect {
-        Effect::Spawn(key, _) => Some((key.generation.0, key.device.0)),
-        _ => None,
-    });
-    spawned.collect()
+fn held(step: u64) -> News {
+    News::Held {
+        step: Step(step),
+        broken: None,
+    }
 }
 
-fn ends(generation: u64) -> Vec<Effect> {
-    vec![Effect::End(key(generation, 0)), Effect::End(key(generation, 1))]
+fn ends(serial: u64) -> Vec<Effect> {
+    vec![Effect::End(key(serial, 0)), Effect::End(key(serial, 1))]
+}
+
+/// The effects in short, without what is sent: `spawn 0#1 start 3`, `tell 1#1 hold 2`.
+fn acts(effects: &[Effect]) -> Vec<String> {
+    let line = |line: &ToTrainer| match line {
+        ToTrainer::Prepare(_) => "prepare".to_owned(),
+        ToTrainer::Start(start) => format!("start {}", start.generation),
+        ToTrainer::Join { generation, .. } => format!("join {generation}"),
+        ToTrainer::Boundary { generation, boundary } => format!("boundary {generation} {boundary:?}"),
+        ToTrainer::Hold { generation } => format!("hold {generation}"),
+    };
+    let act = |effect: &Effect| match effect {
+        Effect::Spawn(key, first) => Some(format!("spawn {}#{} {}", key.device, key.serial, line(first))),
+        Effect::Tell(key, said) => Some(format!("tell {}#{} {}", key.device, key.serial, line(said))),
+        Effect::End(key) => Some(format!("end {}#{}", key.device, key.serial)),
+        Effect::Kill(key) => Some(format!("kill {}#{}", key.device, key.serial)),
+        Effect::Send(_) | Effect::Survey(_) | Effect::Notify(_) | Effect::Exit(_) => None,
+    };
+    effects.iter().filter_map(act).collect()
 }
 
 #[test]
@@ -304,239 +362,11 @@ fn its_own_data_folder_wins() {
     };
     assert_eq!(survey, [Effect::Survey(mine.clone())]);
     bench.give(Input::Surveyed(mine, Ok(found())));
-    let effects = bench.say(assign(1, false, None));
-    assert!(
-        effects
-            .iter()
-            .all(|e| !matches!(e, Effect::Spawn(_, start) if start.data.as_os_str() != "/mine")),
-        "{effects:?}"
-    );
-}
-
-#[test]
-fn an_assignment_starts_the_trainers_and_a_repeated_one_nothing() {
-    let mut bench = Bench::admitted();
-    let effects = bench.say(assign(3, false, None));
-    assert_eq!(spawned(&effects), [(3, 0), (3, 1)]);
-    let Effect::Spawn(_, start) = &effects[1] else {
+    let effects = bench.say(train(1));
+    let Effect::Spawn(_, ToTrainer::Start(start)) = &effects[0] else {
         panic!("{effects:?}");
     };
-    assert_eq!((start.device.to_string().as_str(), start.n_samples), ("a:1", 100));
-    assert_eq!(start.start_from, Some(CheckpointName::new(Step(5))));
-    assert_eq!(start.address.to_string(), "10.0.0.1");
-    assert_eq!(bench.say(assign(3, false, None)), []);
-}
-
-#[test]
-fn trainers_hear_of_the_meeting_point_and_of_the_drain_once() {
-    let mut bench = Bench::training();
-    let join = ToTrainer::Join {
-        rendezvous: rendezvous(),
-    };
-    let joins = [0, 1].map(|device| Effect::Tell(key(1, device), join.clone()));
-    assert_eq!(bench.say(assign(1, false, Some(rendezvous()))), joins);
-    assert_eq!(bench.say(assign(1, false, Some(rendezvous()))), []);
-    let drains = [0, 1].map(|device| Effect::Tell(key(1, device), ToTrainer::Drain));
-    assert_eq!(bench.say(assign(1, true, Some(rendezvous()))), drains);
-    assert_eq!(bench.say(assign(1, true, Some(rendezvous()))), []);
-    // A daemon that hears everything at once says everything at once.
-    let mut late = Bench::admitted();
-    let effects = late.say(assign(1, true, Some(rendezvous())));
-    assert_eq!(effects.len(), 6);
-    assert_eq!(
-        effects[1..3],
-        [
-            Effect::Tell(key(1, 0), join),
-            Effect::Tell(key(1, 0), ToTrainer::Drain)
-        ]
-    );
-}
-
-#[test]
-fn a_newer_generation_waits_until_the_older_trainer_is_gone() {
-    let mut bench = Bench::training();
-    assert_eq!(bench.say(assign(2, false, None)), ends(1));
-    assert_eq!(spawned(&bench.exit(1, 1)), [(2, 1)]);
-    assert_eq!(spawned(&bench.exit(1, 0)), [(2, 0)]);
-}
-
-#[test]
-fn a_trainer_that_does_not_end_is_killed() {
-    let mut bench = Bench::training();
-    bench.say(assign(2, false, None));
-    bench.exit(1, 0);
-    let asked = bench.now;
-    let effects = bench.tick();
-    assert_eq!(effects, [Effect::Kill(key(1, 1))]);
-    assert_eq!(bench.now, asked.after(GRACE));
-    assert_eq!(spawned(&bench.exit(1, 1)), [(2, 1)]);
-}
-
-#[test]
-fn an_older_generation_is_refused() {
-    let mut bench = Bench::admitted();
-    bench.say(assign(5, false, None));
-    let refusal = Notice::OldGeneration {
-        offered: Generation(4),
-        seen: Generation(5),
-    };
-    assert_eq!(
-        bench.give_all(Input::Message(assign(4, false, None))),
-        [Effect::Notify(refusal)]
-    );
-    assert_eq!(bench.say(idle(4)), []);
-}
-
-#[test]
-fn an_idle_machine_and_one_without_ranks_run_nothing() {
-    let mut bench = Bench::training();
-    assert_eq!(bench.say(idle(2)), ends(1));
-    bench.exit(1, 0);
-    assert_eq!(bench.exit(1, 1), []);
-    let mut group = group(false, None);
-    group
-        .placement
-        .devices
-        .retain(|placed| placed.device.machine.as_str() == "b");
-    let others = Assignment {
-        generation: Generation(3),
-        work: Work::Train(group),
-    };
-    assert_eq!(bench.say(ToMachine::Assign(others)), []);
-}
-
-#[test]
-fn news_are_handed_on_as_they_come() {
-    let mut bench = Bench::training();
-    for said in [News::Ready { step: Step(5) }, stepped(6)] {
-        let effects = bench.trainer(1, 0, TrainerEvent::Said(said.clone()));
-        assert_eq!(effects, [news(1, 0, said)]);
-    }
-    // Those of a trainer that is ending are not.
-    bench.say(idle(2));
-    assert_eq!(bench.trainer(1, 0, TrainerEvent::Said(stepped(7))), []);
-}
-
-#[test]
-fn a_trainer_that_is_gone_without_a_last_word_has_failed() {
-    let mut bench = Bench::training();
-    assert_eq!(bench.exit(1, 0), [news(1, 0, failed("it fell over"))]);
-    // It is not started again in this generation, whatever is repeated.
-    assert_eq!(bench.say(assign(1, false, None)), []);
-    // After a last word the exit says nothing new.
-    for last in [
-        News::Stopped { step: Step(9) },
-        News::Finished {
-            step: Step(9),
-            state_digest: "d".to_owned(),
-        },
-        failed("it said so"),
-    ] {
-        let mut bench = Bench::training();
-        bench.trainer(1, 0, TrainerEvent::Said(last));
-        assert_eq!(bench.exit(1, 0), []);
-    }
-}
-
-#[test]
-fn a_trainer_that_speaks_nonsense_is_ended_and_reported() {
-    let mut bench = Bench::training();
-    let effects = bench.trainer(
-        1,
-        0,
-        TrainerEvent::SpokeNonsense {
-            reason: "nonsense".to_owned(),
-        },
-    );
-    assert_eq!(effects, [news(1, 0, failed("nonsense")), Effect::End(key(1, 0))]);
-    assert_eq!(bench.exit(1, 0), []);
-}
-
-#[test]
-fn a_trainer_that_closed_its_link_must_be_gone_soon() {
-    let mut bench = Bench::training();
-    assert_eq!(bench.trainer(1, 0, TrainerEvent::LinkClosed), []);
-    bench.now = bench.now.after(GRACE);
-    assert!(bench.give(Input::Tick).contains(&Effect::Kill(key(1, 0))));
-    assert_eq!(bench.exit(1, 0), [news(1, 0, failed("it fell over"))]);
-}
-
-#[test]
-fn a_lost_connection_stops_nobody_and_what_was_missed_is_said_again() {
-    let mut bench = Bench::training();
-    bench.trainer(1, 0, TrainerEvent::Said(News::Ready { step: Step(5) }));
-    assert_eq!(bench.give(Input::Disconnected), []);
-    assert_eq!(bench.trainer(1, 0, TrainerEvent::Said(stepped(6))), []);
-    assert_eq!(bench.exit(1, 1), []);
-    assert!(matches!(
-        bench.connect()[..],
-        [Effect::Send(FromMachine::Hello(_))]
-    ));
-    let effects = bench.say(ToMachine::Welcome(Box::new(welcome("/out"))));
-    let expected = [
-        Effect::Send(FromMachine::Ready(facts())),
-        news(1, 0, News::Ready { step: Step(5) }),
-        news(1, 0, stepped(6)),
-        news(1, 1, failed("it fell over")),
-    ];
-    assert_eq!(effects, expected);
-}
-
-#[test]
-fn a_repeated_welcome_is_answered_again() {
-    let mut bench = Bench::training();
-    bench.trainer(1, 0, TrainerEvent::Said(News::Ready { step: Step(5) }));
-    for _ in 0..2 {
-        let effects = bench.say(ToMachine::Welcome(Box::new(welcome("/out"))));
-        let ready = Effect::Send(FromMachine::Ready(facts()));
-        assert_eq!(effects, [ready, news(1, 0, News::Ready { step: Step(5) })]);
-    }
-}
-
-#[test]
-fn another_run_starts_from_nothing() {
-    let mut bench = Bench::admitted();
-    bench.say(assign(9, false, None));
-    bench.give(Input::Disconnected);
-    bench.connect();
-    let mut effects = bench.say(ToMachine::Welcome(Box::new(welcome("/other"))));
-    assert_eq!(effects.pop(), Some(Effect::Survey(place("/other"))));
-    assert_eq!(effects, ends(9));
-    bench.exit(9, 0);
-    bench.exit(9, 1);
-    let answer = bench.give(Input::Surveyed(place("/other"), Ok(found())));
-    assert_eq!(answer, [Effect::Send(FromMachine::Ready(facts()))]);
-    assert_eq!(spawned(&bench.say(assign(1, false, None))), [(1, 0), (1, 1)]);
-}
-
-#[test]
-fn a_trainer_that_was_gone_before_it_was_asked_to_end_is_told_of() {
-    let how = || "it ran out of memory".to_owned();
-    let told = |effects: &[Effect]| {
-        let is_cause = |effect: &Effect| matches!(effect, Effect::Notify(Notice::TrainerFailed { reason, .. }) if *reason == how());
-        effects.iter().any(is_cause)
-    };
-    for (manner, expected) in [
-        (Manner::Plain, false),
-        (Manner::Killed, true),
-        (Manner::Abnormal, true),
-    ] {
-        let mut bench = Bench::training();
-        // The coordinator heard of a peer first.
-        bench.say(idle(1));
-        let exited = TrainerEvent::Exited { how: how(), manner };
-        let effects = bench.give_all(Input::Trainer(key(1, 0), exited));
-        assert_eq!(told(&effects), expected, "{manner:?}");
-    }
-    // A kill of ours explains itself.
-    let mut bench = Bench::training();
-    bench.say(idle(1));
-    bench.tick();
-    bench.tick();
-    let manner = Manner::Killed;
-    let exited = TrainerEvent::Exited { how: how(), manner };
-    let effects = bench.give_all(Input::Trainer(key(1, 0), exited));
-    assert!(!told(&effects), "{effects:?}");
+    assert_eq!(start.data.as_os_str(), "/mine");
 }
 
 #[test]
@@ -549,24 +379,6 @@ fn signs_of_life_fill_the_silence() {
     assert_eq!(bench.give(Input::Tick), []);
     bench.give(Input::Disconnected);
     assert_eq!(bench.supervisor.next_deadline(), None);
-}
-
-#[test]
-fn leaving_waits_for_the_drain_and_the_dismissal() {
-    let mut bench = Bench::training();
-    assert_eq!(
-        bench.give(Input::StopRequested),
-        [Effect::Send(FromMachine::Leaving)]
-    );
-    bench.say(assign(1, true, Some(rendezvous())));
-    for device in [0, 1] {
-        let stopped = News::Stopped { step: Step(9) };
-        let effects = bench.trainer(1, device, TrainerEvent::Said(stopped.clone()));
-        assert_eq!(effects, [news(1, device, stopped)]);
-        assert_eq!(bench.exit(1, device), []);
-    }
-    let effects = bench.say(ToMachine::Dismiss(Outcome::Stopped));
-    assert_eq!(effects, [Effect::Exit(Ending::Stopped)]);
 }
 
 #[test]
@@ -626,7 +438,7 @@ fn a_dismissed_or_refused_daemon_ends_its_trainers_first() {
         let mut bench = Bench::training();
         assert_eq!(bench.say(message), ends(1));
         // Nothing starts a trainer any more.
-        assert_eq!(bench.say(assign(2, false, None)), []);
+        assert_eq!(bench.say(train(2)), []);
         assert_eq!(bench.exit(1, 0), []);
         assert_eq!(bench.exit(1, 1), [Effect::Exit(ending)]);
     }

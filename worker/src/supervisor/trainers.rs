@@ -1,11 +1,11 @@
 //! The trainers' side of the supervisor: bringing the seats in line, and handing on what their trainers say.
 
-use m2t_common::machine_link::{FromMachine, Welcome, Work};
+use m2t_common::machine_link::{FromMachine, Welcome};
 use m2t_common::report::News;
-use m2t_common::trainer_link::Start;
-use m2t_common::{DeviceId, DeviceIndex, Timestamp};
+use m2t_common::trainer_link::Said;
+use m2t_common::{DeviceIndex, Timestamp};
 
-use super::seat::{Order, Seat};
+use super::seat::{Heard, Seat, WARM};
 use super::{Course, Effect, Link, Manner, Notice, Place, Supervisor, TrainerEvent, TrainerKey};
 
 impl Supervisor {
@@ -14,8 +14,12 @@ impl Supervisor {
         let devices: Vec<DeviceIndex> = self.seats.keys().copied().collect();
         for device in devices {
             let order = self.order(device);
-            if let Some(seat) = self.seats.get_mut(&device) {
-                seat.reconcile(now, order, effects);
+            let said = self
+                .seats
+                .get_mut(&device)
+                .and_then(|seat| seat.reconcile(now, order, effects));
+            if let Some(said) = said {
+                self.report(now, device, said, effects);
             }
         }
         if let Course::Ending(ending) = &self.course
@@ -25,37 +29,6 @@ impl Supervisor {
         }
     }
 
-    /// What `device` is to do; none: nothing.
-    pub(super) fn order(&self, device: DeviceIndex) -> Option<Order> {
-        let welcome = self.standing.welcome()?;
-        let (Work::Train(group), Course::Staying | Course::Leaving { .. }) =
-            (&self.assignment.work, &self.course)
-        else {
-            return None;
-        };
-        let device = DeviceId {
-            machine: self.identity.machine.clone(),
-            index: device,
-        };
-        group.placement.index_of(&device)?;
-        let start = Start {
-            generation: self.assignment.generation,
-            device,
-            placement: group.placement.clone(),
-            recipe: welcome.recipe.clone(),
-            data: self.place(welcome).data,
-            n_samples: group.n_samples,
-            output: welcome.output.clone(),
-            start_from: group.start_from.clone(),
-            address: self.address,
-        };
-        Some(Order {
-            start,
-            rendezvous: group.rendezvous.clone(),
-            drain: group.drain,
-        })
-    }
-
     pub(super) fn trainer(
         &mut self,
         now: Timestamp,
@@ -63,33 +36,45 @@ impl Supervisor {
         event: TrainerEvent,
         effects: &mut Vec<Effect>,
     ) {
+        let assigned = self.assignment.generation;
         let Some(seat) = self.seat_of(key) else {
             return;
         };
-        match event {
-            TrainerEvent::Said(news) => self.report(now, key, news, effects),
-            TrainerEvent::LinkClosed => seat.link_closed(now),
-            TrainerEvent::SpokeNonsense { reason } => {
-                self.report(now, key, News::Failed { reason }, effects);
-                if let Some(seat) = self.seat_of(key) {
-                    seat.end(now, effects);
-                }
-            }
+        let heard = match event {
+            TrainerEvent::LinkClosed => return seat.link_closed(now),
+            TrainerEvent::Said(said) => seat.hear(said, assigned),
+            TrainerEvent::SpokeNonsense { reason } => Heard::Nonsense(reason),
             TrainerEvent::Exited { how, manner } => {
                 self.tell_of_a_cause(key, &how, manner, effects);
-                // Does not count where the trainer had said its last word or was asked to end.
-                self.report(now, key, News::Failed { reason: how }, effects);
-                if let Some(seat) = self.seat_of(key) {
-                    seat.vacate();
-                }
-                self.reconcile(now, effects);
+                // Says nothing new where the trainer had said its last word or was asked to end.
+                self.seat_of(key)
+                    .map_or(Heard::Nothing, |seat| seat.vacate(now, how, assigned))
             }
+        };
+        match heard {
+            Heard::Nothing => {}
+            Heard::News(said) => self.report(now, key.device, said, effects),
+            Heard::Nonsense(reason) => self.part_with(now, key, reason, effects),
+        }
+        self.reconcile(now, effects);
+    }
+
+    /// A trainer that cannot be understood has failed, and is ended.
+    fn part_with(&mut self, now: Timestamp, key: TrainerKey, reason: String, effects: &mut Vec<Effect>) {
+        let assigned = self.assignment.generation;
+        let Some(Heard::News(said)) = self.seat_of(key).map(|seat| seat.fail(reason, assigned)) else {
+            return;
+        };
+        self.report(now, key.device, said, effects);
+        if let Some(seat) = self.seat_of(key) {
+            seat.end(now, effects);
         }
     }
 
     /// A peer that lost the trainer may have been heard first, and this one been asked to end when it was gone already. People
     /// want the cause: an end that is not what being asked looks like is told all the same.
     fn tell_of_a_cause(&mut self, key: TrainerKey, how: &str, manner: Manner, effects: &mut Vec<Effect>) {
+        let generation = self.assignment.generation;
         let Some(seat) = self.seat_of(key) else {
             return;
         };
@@ -98,9 +83,9 @@ impl Supervisor {
             Manner::Killed => !seat.was_killed(),
             Manner::Abnormal => true,
         };
-        if by_itself && !seat.is_running() {
+        if by_itself && seat.is_ending() {
             let reason = how.to_owned();
-            effects.push(Effect::Notify(Notice::TrainerFailed { key, reason }));
+            effects.push(Effect::Notify(Notice::TrainerFailed { generation, reason }));
         }
     }
 
@@ -111,43 +96,48 @@ impl Supervisor {
             .filter(|seat| seat.key() == Some(key))
     }
 
-    /// Keeps the news if it counts, and hands it on if the coordinator listens.
-    fn report(&mut self, now: Timestamp, key: TrainerKey, news: News, effects: &mut Vec<Effect>) {
-        let Some(news) = self.seat_of(key).and_then(|seat| seat.hear(news)) else {
-            return;
-        };
-        if let News::Failed { reason } = &news {
-            effects.push(Effect::Notify(Notice::TrainerFailed {
-                key,
+    /// Hands news on if the coordinator listens, and tells people of what they may want to know.
+    fn report(&mut self, now: Timestamp, device: DeviceIndex, said: Said, effects: &mut Vec<Effect>) {
+        let Said { generation, news } = said;
+        match &news {
+            News::Failed { reason } => effects.push(Effect::Notify(Notice::TrainerFailed {
+                generation,
                 reason: reason.clone(),
-            }));
+            })),
+            News::Held { step, broken } => effects.push(Effect::Notify(Notice::Held {
+                device,
+                generation,
+                step: *step,
+                broken: broken.clone(),
+            })),
+            _ => {}
         }
         if self.link == Link::Admitted {
-            let TrainerKey { generation, device } = key;
-            self.send(
-                now,
-                FromMachine::Device {
-                    generation,
-                    device,
-                    news,
-                },
-                effects,
-            );
-        }
-    }
-
-    /// Says again all that is kept of the current generation.
-    pub(super) fn repeat_news(&self, effects: &mut Vec<Effect>) {
-        let generation = self.assignment.generation;
-        let current = |(_, seat): &(&DeviceIndex, &Seat)| seat.log().generation() == generation;
-        for (&device, seat) in self.seats.iter().filter(current) {
-            let said = seat.log().iter().cloned();
-            let messages = said.map(|news| FromMachine::Device {
+            let message = FromMachine::Device {
                 generation,
                 device,
                 news,
+            };
+            self.send(now, message, effects);
+        }
+    }
+
+    /// Says again all that is kept of the current generation, and who stands by.
+    pub(super) fn repeat_news(&self, effects: &mut Vec<Effect>) {
+        let assigned = self.assignment.generation;
+        for (&device, seat) in &self.seats {
+            let kept = seat.log().iter().filter(|_| seat.log().generation() == assigned);
+            let kept = kept.cloned().map(|news| Said {
+                generation: assigned,
+                news,
             });
-            effects.extend(messages.map(Effect::Send));
+            for Said { generation, news } in kept.chain(seat.is_warm().then_some(WARM)) {
+                effects.push(Effect::Send(FromMachine::Device {
+                    generation,
+                    device,
+                    news,
+                }));
+            }
         }
     }
 
