@@ -64,7 +64,7 @@ pub struct Hello {
     pub devices: Vec<DeviceFacts>,
     /// The address at which the other machines reach this one.
     pub address: IpAddr,
-    /// Its trainers that live and were in a generation, with the newest they were in. A coordinator that was started again
+    /// Its trainers that were in a generation and live or did their work in it, with the newest they were in. A coordinator that was started again
     /// sees from it whether the generation of its journal still trains.
     pub trainers: BTreeMap<DeviceIndex, Generation>,
 }

@@ -56,6 +56,12 @@ impl NewsLog {
             .any(|news| matches!(news, News::Finished { .. }))
     }
 
+    /// Whether the device stopped or finished as it was to.
+    pub(crate) fn has_done_its_work(&self) -> bool {
+        let last_word = |news: &News| matches!(news, News::Stopped { .. } | News::Finished { .. });
+        self.news.iter().any(last_word)
+    }
+
     /// All that is kept, oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &News> {
         self.news.iter()

@@ -95,10 +95,11 @@ impl Seat {
         matches!(self.process.at(), Some(At::Warm { .. }))
     }
 
-    /// The newest generation that its living process was in.
+    /// The generation its process is in or was last in; of a process that did its work and went, too.
     pub(crate) fn lived_in(&self) -> Option<Generation> {
-        let generation = self.process.at()?.generation();
-        (generation > Generation(0)).then_some(generation)
+        let living = self.process.at().map(At::generation);
+        let done = self.log.has_done_its_work().then(|| self.log.generation());
+        living.or(done).filter(|generation| *generation > Generation(0))
     }
 
     /// Whether its process is on its way out because it was told to.

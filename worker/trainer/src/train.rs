@@ -78,6 +78,8 @@ impl Training<'_> {
             self.checkpoint(Need::Must, membership)?;
         }
         self.writer.flush(membership)?;
+        // Nobody goes before the checkpoint is on the disk: whoever writes it may yet be lost, and then the others have the state.
+        self.trainer.group().barrier()?.wait()?;
         let end = if self.is_last() {
             let snapshot = self
                 .trainer
