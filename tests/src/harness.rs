@@ -5,6 +5,7 @@
 
 mod binaries;
 mod cluster;
+mod netns;
 mod process;
 mod python;
 mod shared;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use binaries::Binaries;
 pub use cluster::{Cluster, ClusterSettings, pretend_data};
+pub use netns::{Machine, Network};
 pub use process::{Process, wait_until_gone};
 pub use python::python;
 pub use shared::{photographs, shared};

@@ -17,6 +17,8 @@ mod gate;
 
 mod demo;
 
+mod bench;
+
 mod interrupt;
 mod show;
 
@@ -31,7 +33,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::interrupt::{Interrupt, StoppedByHand};
 use crate::workspace::Workspace;
 
-/// Set-up, test and demo of m2t.
+/// Set-up, test, demo and benches of m2t.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 struct Arguments {
@@ -47,6 +49,8 @@ enum Command {
     Test(TestArguments),
     /// Pretrain an encoder with a coordinator, two daemons and four trainers on this machine, and show what it learnt.
     Demo(DemoArguments),
+    /// Measure the real programs: a line of JSON a result.
+    Bench(bench::BenchArguments),
 }
 
 /// What the gate is told.
@@ -101,6 +105,11 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => {
             let interrupt = Interrupt::listen()?;
             demo::run(&workspace, arguments, &interrupt)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Bench(arguments) => {
+            let interrupt = Interrupt::listen()?;
+            bench::run(&workspace, arguments, &interrupt)?;
             Ok(ExitCode::SUCCESS)
         }
     }

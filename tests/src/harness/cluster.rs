@@ -1,7 +1,7 @@
 //! A coordinator and its daemons in a temporary folder, with a small data set.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use m2t_common::recipe::written::Source;
 use m2t_common::status::Status;
 use tempfile::TempDir;
 
-use super::{Binaries, PATIENCE, Process};
+use super::{Binaries, Network, PATIENCE, Process};
 use crate::fake::Control;
 
 /// How often the status is asked for.
@@ -68,6 +68,7 @@ pub struct Cluster {
     address: Option<SocketAddr>,
     coordinator: Option<Process>,
     daemons: BTreeMap<String, Process>,
+    network: Option<Network>,
     /// How the fake trainers are steered.
     pub control: Control,
 }
@@ -87,8 +88,23 @@ impl Cluster {
             address: None,
             coordinator: None,
             daemons: BTreeMap::new(),
+            network: None,
             control,
         }
+    }
+
+    /// The same on a network of machines: a daemon that is called like one of them runs there.
+    #[must_use]
+    pub fn within(mut self, network: Network) -> Self {
+        self.network = Some(network);
+        self
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        self.network
+            .as_ref()
+            .expect("the test gave the cluster a network")
     }
 
     /// The recipe that runs.
@@ -127,9 +143,13 @@ impl Cluster {
 
     /// Starts the coordinator: first on a port of the system's choice, later on the same again.
     pub fn start_coordinator(&mut self) {
-        let listen = self
-            .address
-            .map_or_else(|| "127.0.0.1:0".to_owned(), |address| address.to_string());
+        let ip = self
+            .network
+            .as_ref()
+            .map_or(Ipv4Addr::LOCALHOST.into(), |network| {
+                network.coordinator().address()
+            });
+        let listen = self.address.unwrap_or(SocketAddr::new(ip, 0)).to_string();
         let data = self.settings.data.clone().unwrap_or_else(|| self.path("data"));
         let mut command = Command::new(Binaries::get().path("m2t-coordinator"));
         command
@@ -148,6 +168,9 @@ impl Cluster {
             .arg(self.output());
         if let Some(min_devices) = self.settings.min_devices {
             command.args(["--min-devices", &min_devices.to_string()]);
+        }
+        if let Some(network) = &self.network {
+            command = network.coordinator().wrap(command.arg("--insecure"));
         }
         let coordinator = Process::start("coordinator", &mut command);
         self.address = Some(coordinator.wait_for_line("where it listens", |line| {
@@ -190,6 +213,13 @@ impl Cluster {
             .env(crate::fake::CONTROL_VARIABLE, self.control.folder())
             // A killed daemon leaves the folder of its sockets behind.
             .env("TMPDIR", self.folder.path());
+        let machine = self
+            .network
+            .as_ref()
+            .and_then(|network| network.machine_called(name));
+        if let Some(machine) = machine {
+            command = machine.wrap(&command);
+        }
         Process::start(&format!("daemon {name}"), &mut command)
     }
 
@@ -198,6 +228,9 @@ impl Cluster {
         let address = self.address().to_string();
         let mut command = Command::new(Binaries::get().path("m2t"));
         command.args(arguments).args(["--coordinator", &address]);
+        if let Some(network) = &self.network {
+            command = network.coordinator().wrap(&command);
+        }
         Process::start("m2t", &mut command)
     }
 

@@ -1,0 +1,151 @@
+//! `cargo xtask bench NAME`: measures the real programs and prints a line of JSON a result on standard output.
+//!
+//! Everything else it says goes to standard error. It judges nothing: a slow result is a result. What it measures is built
+//! first, and never a thing the user did not just build.
+
+mod line;
+mod recovery;
+mod torchrun;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::interrupt::Interrupt;
+use crate::set_up;
+use crate::workspace::Workspace;
+
+/// What a bench is told.
+#[derive(Args)]
+#[command(after_help = HELP)]
+pub(crate) struct BenchArguments {
+    /// What to measure.
+    #[arg(value_enum)]
+    name: Name,
+    /// Only these cases of it [default: all].
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "CASE,…")]
+    cases: Vec<recovery::Case>,
+    /// How often each case is measured; the result is the median.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Measure this, too, on the same machine, and put it beside our result.
+    #[arg(long, value_enum, value_name = "BASELINE")]
+    against: Option<Baseline>,
+    /// How often the baseline is measured: a minute or more each time.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    baseline_runs: u32,
+}
+
+const HELP: &str = "\
+recovery: the time from a SIGKILL or a cut to the next optimizer step that all devices completed.
+  Real trainers: ResNet-18 of 16 channels, 32 px, float32, four ranks on two daemons of two CPU devices,
+  --min-devices 1. After each fault the run grows back to its full size. Cases:
+    trainer  one trainer process is killed
+    daemon   a daemon is killed, and its trainers go with it
+    cut      a machine is cut off the network, which nobody is told; machines are network namespaces, so it needs
+             root and `ip`, and is skipped with a line on standard error where there are none
+  --against torchrun runs M2T_SHARED/baselines/torchrun_recovery.py (M2T_SHARED is ../shared by default): its worker
+  is our trainer, its agent our daemon. It needs a Python with torch and torchvision: M2T_PYTHON, with torchrun
+  beside it, or the .python/ that `cargo xtask test` installs.
+
+A line has: bench, case, median, unit, runs, machine; against a baseline also baseline, baseline_median,
+baseline_runs, baseline_steps_lost and ratio (above 1: we are better). recovery adds:
+  seconds      every time measured, in order
+  step_median  median duration of a step before the faults
+  steps_lost   the most that any fault cost: steps that were in metrics.jsonl and had to be done again
+  phases       median seconds from the fault to the first event of each kind in events.jsonl, up to that next step
+Steps are stamped when their line arrives in metrics.jsonl, looked at every 2 ms.
+
+Example:
+  cargo xtask bench recovery --runs 10 --against torchrun > recovery.jsonl";
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// From a fault to the next step.
+    Recovery,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Baseline {
+    /// PyTorch's elastic launcher.
+    Torchrun,
+}
+
+/// What all parts of a bench need.
+struct Bench<'a> {
+    workspace: &'a Workspace,
+    interrupt: &'a Interrupt,
+    /// An empty folder of its own; what it leaves there stays until the next bench of that name.
+    work: PathBuf,
+}
+
+/// Runs the bench.
+pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: &Interrupt) -> Result<()> {
+    set_up::run(workspace)?;
+    let Name::Recovery = arguments.name;
+    let bench = Bench {
+        workspace,
+        interrupt,
+        work: work_folder(workspace, "recovery")?,
+    };
+    bench.build()?;
+    let baselines = match arguments.against {
+        Some(Baseline::Torchrun) => torchrun::measure(&bench, arguments.baseline_runs)?,
+        None => Vec::new(),
+    };
+    let cases = if arguments.cases.is_empty() {
+        recovery::Case::value_variants()
+    } else {
+        &arguments.cases
+    };
+    for &case in cases {
+        let Some(mut line) = recovery::measure(&bench, case, arguments.runs)? else {
+            continue;
+        };
+        if let Some(baseline) = baselines.iter().find(|baseline| baseline.case == case) {
+            line = line.against(baseline);
+        }
+        println!(
+            "{}",
+            serde_json::to_string(&line).context("a result is plain data")?
+        );
+    }
+    eprintln!("logs and metrics: {}", bench.work.display());
+    Ok(())
+}
+
+fn work_folder(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+    let work = workspace.target.join("bench").join(name);
+    match std::fs::remove_dir_all(&work) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("cannot empty {}", work.display()));
+        }
+        _ => {}
+    }
+    std::fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
+    Ok(work)
+}
+
+impl Bench<'_> {
+    fn program(&self, name: &str) -> Command {
+        Command::new(self.workspace.program(name))
+    }
+
+    fn build(&self) -> Result<()> {
+        let mut command = self.workspace.cargo(&["build", "--release", "--bins", "--quiet"]);
+        for package in ["m2t-coordinator", "m2t-worker", "m2t-trainer"] {
+            command.args(["--package", package]);
+        }
+        eprintln!("$ {}", self.workspace.typed(&command));
+        let mut child = command.spawn().context("cannot run cargo")?;
+        let status = self.interrupt.wait(&mut child)?;
+        ensure!(
+            status.success(),
+            "`{}` failed ({status})",
+            self.workspace.typed(&command)
+        );
+        Ok(())
+    }
+}

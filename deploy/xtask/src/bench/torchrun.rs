@@ -1,0 +1,140 @@
+//! torchrun's recovery, by the shared baseline script, run as it is.
+//!
+//! The script wants `torchrun` beside its Python. The packages in `.python/` come without a Python of their own, so they get
+//! one here: a virtual environment that looks into them.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::Bench;
+use super::line::BaselineResult;
+use super::recovery::Case;
+
+const SCRIPT: &str = "baselines/torchrun_recovery.py";
+/// The script's cases, and those of ours they stand beside.
+const CASES: [(&str, Case); 2] = [("worker", Case::Trainer), ("agent", Case::Daemon)];
+const NEEDED: &str = "set M2T_PYTHON to a Python with torch and torchvision that has torchrun beside it, or run `cargo xtask test` once, \
+                      which installs them into .python/";
+
+/// The keys of the script's line that we use.
+#[derive(Deserialize)]
+struct Said {
+    case: String,
+    median: Option<f64>,
+    steps_lost: Option<u64>,
+}
+
+/// Runs the script so many times.
+pub(super) fn measure(bench: &Bench<'_>, runs: u32) -> Result<Vec<BaselineResult>> {
+    let script = script(bench)?;
+    let python = python(bench)?;
+    let mut said = Vec::new();
+    for run in 1..=runs {
+        eprintln!("torchrun: {run} of {runs}, a minute or two");
+        said.extend(run_once(bench, &python, &script)?);
+    }
+    CASES
+        .iter()
+        .map(|&(theirs, case)| {
+            let of_case = || said.iter().filter(|said| said.case == theirs);
+            let seconds: Vec<f64> = of_case().filter_map(|said| said.median).collect();
+            ensure!(
+                !seconds.is_empty(),
+                "torchrun did not recover in the case {theirs:?} within two minutes"
+            );
+            Ok(BaselineResult {
+                case,
+                name: "torchrun",
+                seconds,
+                steps_lost: of_case().filter_map(|said| said.steps_lost).max().unwrap_or(0),
+            })
+        })
+        .collect()
+}
+
+fn run_once(bench: &Bench<'_>, python: &Path, script: &Path) -> Result<Vec<Said>> {
+    let log = bench.work.join("torchrun.jsonl");
+    let out = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+    let mut child = Command::new(python)
+        .arg(script)
+        .stdin(Stdio::null())
+        .stdout(out)
+        // What cargo sets for our programs is not for Python's torch.
+        .env_remove("LD_LIBRARY_PATH")
+        .spawn()
+        .with_context(|| format!("cannot run {}", python.display()))?;
+    let status = bench.interrupt.wait(&mut child)?;
+    ensure!(
+        status.success(),
+        "{} failed ({status}); {NEEDED}",
+        script.display()
+    );
+    let said = fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
+    said.lines()
+        .map(|line| serde_json::from_str(line).with_context(|| format!("{} said {line:?}", script.display())))
+        .collect()
+}
+
+fn script(bench: &Bench<'_>) -> Result<PathBuf> {
+    let beside = || bench.workspace.root.join("../shared");
+    let shared = std::env::var_os("M2T_SHARED").map_or_else(beside, PathBuf::from);
+    let script = shared.join(SCRIPT);
+    ensure!(
+        script.is_file(),
+        "{} is missing; set M2T_SHARED to the shared folder",
+        script.display()
+    );
+    Ok(script)
+}
+
+/// A Python with torch that has torchrun beside it.
+fn python(bench: &Bench<'_>) -> Result<PathBuf> {
+    if let Some(own) = std::env::var_os("M2T_PYTHON").filter(|own| !own.is_empty()) {
+        let own = PathBuf::from(own);
+        ensure!(
+            own.with_file_name("torchrun").is_file(),
+            "there is no torchrun beside {}; {NEEDED}",
+            own.display()
+        );
+        return Ok(own);
+    }
+    let packages = bench.workspace.root.join(".python");
+    ensure!(
+        packages.join("torch").is_dir(),
+        "there is no Python with torch; {NEEDED}"
+    );
+    environment(bench, &packages)
+}
+
+/// A virtual environment that sees `packages`.
+fn environment(bench: &Bench<'_>, packages: &Path) -> Result<PathBuf> {
+    let folder = bench.work.join("python");
+    let made = Command::new(packages.join("python"))
+        .args(["-m", "venv", "--without-pip"])
+        .arg(&folder)
+        .status()
+        .context("cannot run .python/python")?;
+    ensure!(
+        made.success(),
+        "`python -m venv` failed ({made}); install Python's venv module, or {NEEDED}"
+    );
+    let python = folder.join("bin/python");
+    let cannot = || format!("cannot write below {}", folder.display());
+    for library in fs::read_dir(folder.join("lib")).with_context(cannot)? {
+        let link = library.with_context(cannot)?.path().join("site-packages/m2t.pth");
+        fs::write(link, format!("{}\n", packages.display())).with_context(cannot)?;
+    }
+    let torchrun = folder.join("bin/torchrun");
+    let text = format!(
+        "#!{}\nfrom torch.distributed.run import main\nmain()\n",
+        python.display()
+    );
+    fs::write(&torchrun, text).with_context(cannot)?;
+    fs::set_permissions(&torchrun, Permissions::from_mode(0o755)).with_context(cannot)?;
+    Ok(python)
+}
