@@ -15,6 +15,8 @@ pub enum Order {
     Stop,
     /// Let a machine go at the next step boundary; the others go on without it.
     Drain(MachineName),
+    /// Take a machine back that was set aside because its trainers kept failing.
+    Readmit(MachineName),
 }
 
 /// What is answered, at once; how it comes about is in the status.
@@ -40,6 +42,11 @@ pub enum Accepted {
     Resumed,
     /// It trains, and will stop.
     WillStop,
+    /// A machine takes part again.
+    Readmitted {
+        /// Which.
+        machine: MachineName,
+    },
     /// A machine will leave.
     WillDrain {
         /// Which.
@@ -59,6 +66,13 @@ pub enum Refused {
         /// Those that are.
         attached: Vec<MachineName>,
     },
+    /// The machine was not set aside.
+    NotSetAside {
+        /// As asked.
+        machine: MachineName,
+        /// Those that are.
+        set_aside: Vec<MachineName>,
+    },
     /// The last step is being finished, or the run has ended.
     Over,
 }
@@ -74,9 +88,10 @@ impl fmt::Display for Accepted {
             Self::WillStop => f.write_str(
                 "stopping: all devices stop at the next step boundary, with a checkpoint; the same commands continue the run",
             ),
+            Self::Readmitted { machine } => write!(f, "machine {machine} takes part again"),
             Self::WillDrain { machine } => write!(
                 f,
-                "machine {machine} leaves at the next step boundary, with a checkpoint; its daemon ends, and the others go on"
+                "machine {machine} leaves at the next step boundary, with nothing lost; its daemon ends, and the others go on"
             ),
         }
     }
@@ -94,6 +109,17 @@ impl fmt::Display for Refused {
                 write!(
                     f,
                     "no machine is called {machine}; attached are {}",
+                    names.join(", ")
+                )
+            }
+            Self::NotSetAside { machine, set_aside } if set_aside.is_empty() => {
+                write!(f, "machine {machine} is not set aside, and no other is")
+            }
+            Self::NotSetAside { machine, set_aside } => {
+                let names: Vec<&str> = set_aside.iter().map(MachineName::as_str).collect();
+                write!(
+                    f,
+                    "machine {machine} is not set aside; those that are: {}",
                     names.join(", ")
                 )
             }

@@ -218,6 +218,12 @@ pub struct Operation {
     /// The share of the data set's files that may be damaged and replaced before the run is given up, 0 to 1.
     #[serde(default = "written::replaced_limit")]
     pub replaced_limit: f64,
+    /// How often a trainer of one device may fail within `restart_window` before its machine is set aside.
+    #[serde(default = "written::restarts")]
+    pub restarts: u32,
+    /// Failures longer ago are forgiven.
+    #[serde(with = "duration", default = "written::restart_window")]
+    pub restart_window: Duration,
     /// Silence after which a machine counts as lost. Every other wait is derived from it.
     #[serde(with = "duration")]
     pub heartbeat_timeout: Duration,

@@ -105,6 +105,17 @@ impl wire::control_server::Control for Service {
             .map_err(|error| Status::invalid_argument(format!("DrainRequest.machine: {error}")))?;
         self.ask(Order::Drain(machine)).await
     }
+
+    async fn readmit(
+        &self,
+        request: Request<wire::ReadmitRequest>,
+    ) -> Result<Response<wire::Accepted>, Status> {
+        let machine = request.into_inner().machine;
+        let machine = machine
+            .parse()
+            .map_err(|error| Status::invalid_argument(format!("ReadmitRequest.machine: {error}")))?;
+        self.ask(Order::Readmit(machine)).await
+    }
 }
 
 impl Service {

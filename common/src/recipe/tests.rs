@@ -107,13 +107,11 @@ fn a_plan_follows_from_recipe_and_data() {
 }
 
 #[test]
-fn a_manifest_from_before_the_limit_of_replaced_files_means_the_default() {
+fn a_manifest_from_before_some_keys_of_the_run_means_the_defaults() {
     let recipe = meant("", &[]).unwrap();
     let mut json = serde_json::to_value(&recipe).unwrap();
-    json["run"]
-        .as_object_mut()
-        .unwrap()
-        .remove("replaced_limit")
-        .unwrap();
+    for key in ["replaced_limit", "restarts", "restart_window"] {
+        json["run"].as_object_mut().unwrap().remove(key).unwrap();
+    }
     assert_eq!(serde_json::from_value::<Recipe>(json).unwrap(), recipe);
 }

@@ -235,6 +235,7 @@ impl Written {
         check.within("run.loader_threads", self.run.loader_threads, 1, 1024)?;
         check.within("run.loader_ahead", self.run.loader_ahead, 1, 1024)?;
         check.within("run.replaced_limit", self.run.replaced_limit, 0.0, 1.0)?;
+        check.within("run.restarts", self.run.restarts, 0, 1_000_000)?;
         let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(3600));
         if !(shortest..=longest).contains(&self.run.heartbeat_timeout) {
             return check.refuse(
@@ -330,6 +331,16 @@ impl Written {
 
 /// The share of damaged files that is borne unless told otherwise; what manifests from before the key was there meant.
 pub const REPLACED_LIMIT: f64 = 0.001;
+
+/// How often a device's trainer may fail within [`restart_window`], likewise.
+pub(super) fn restarts() -> u32 {
+    5
+}
+
+/// The time in which failures are counted, likewise.
+pub(super) fn restart_window() -> Duration {
+    Duration::from_secs(600)
+}
 
 pub(super) fn replaced_limit() -> f64 {
     REPLACED_LIMIT

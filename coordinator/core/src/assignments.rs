@@ -10,18 +10,25 @@ use crate::{Core, Effect};
 
 impl Core {
     /// Tells a machine its whole current assignment.
-    pub(crate) fn assign(&self, name: &MachineName, effects: &mut Vec<Effect>) {
+    pub(crate) fn assign(&mut self, name: &MachineName, effects: &mut Vec<Effect>) {
         let Some(stream) = self.machines.get(name).and_then(Machine::stream) else {
             return;
         };
-        let message = ToMachine::Assign(self.assignment_of(name));
+        let assignment = self.assignment_of(name);
+        if assignment.work == Work::Idle
+            && let Some(machine) = self.machines.get_mut(name)
+        {
+            // Its trainers end.
+            machine.idle.clear();
+        }
+        let message = ToMachine::Assign(assignment);
         effects.push(Effect::Send { stream, message });
     }
 
     /// Tells every machine its whole current assignment.
-    pub(crate) fn assign_all(&self, effects: &mut Vec<Effect>) {
-        for name in self.machines.keys() {
-            self.assign(name, effects);
+    pub(crate) fn assign_all(&mut self, effects: &mut Vec<Effect>) {
+        for name in self.machines.keys().cloned().collect::<Vec<_>>() {
+            self.assign(&name, effects);
         }
     }
 

@@ -122,7 +122,8 @@ impl Core {
 
     /// Whether a machine's trainers may be started.
     pub(crate) fn may_train(&self, machine: &Machine) -> bool {
-        machine.data().is_some() && machine.data() == self.data()
+        let is_set_aside = self.history.set_aside.contains_key(machine.name());
+        machine.data().is_some() && machine.data() == self.data() && !is_set_aside
     }
 
     /// Binds the run to the data its first generation trains on, and asks machines that hold others to compare.

@@ -55,7 +55,7 @@ impl Core {
         match why {
             DrainReason::LastStep => Boundary::GoOn,
             DrainReason::Stop | DrainReason::Pause | DrainReason::TooDamaged => Boundary::Stop,
-            DrainReason::Leaving | DrainReason::Grow => {
+            DrainReason::Leaving | DrainReason::SetAside | DrainReason::Grow => {
                 let n_staying = self.staying().count();
                 let goes_on = self.keeps_state_in_memory() && n_staying >= self.n_needed();
                 if goes_on { Boundary::Hold } else { Boundary::Stop }
@@ -72,7 +72,7 @@ impl Core {
             .flat_map(|group| group.members.keys());
         members.filter(|device| {
             let machine = self.machines.get(&device.machine);
-            machine.is_some_and(|machine| machine.data().is_some())
+            machine.is_some_and(|machine| self.may_train(machine))
         })
     }
 
@@ -81,8 +81,15 @@ impl Core {
         let Some(group) = self.phase.group() else {
             return;
         };
-        let leaves =
-            |machine: &&Machine| machine.standing == Standing::Leaving && group.needs_machine(machine.name());
+        let goes = |machine: &Machine| match machine.standing {
+            Standing::Leaving => Some(DrainReason::Leaving),
+            _ if self.history.set_aside.contains_key(machine.name()) => Some(DrainReason::SetAside),
+            _ => None,
+        };
+        let mut members = self
+            .machines
+            .values()
+            .filter(|machine| group.needs_machine(machine.name()));
         let why = if self.stopping {
             Some(DrainReason::Stop)
         } else if self.too_damaged().is_some() {
@@ -90,7 +97,7 @@ impl Core {
         } else if self.history.paused {
             Some(DrainReason::Pause)
         } else {
-            self.machines.values().find(leaves).map(|_| DrainReason::Leaving)
+            members.find_map(goes)
         };
         match why {
             Some(why) => self.begin_drain(why, effects),

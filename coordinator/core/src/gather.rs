@@ -13,6 +13,9 @@ impl Core {
     /// Forms a generation when there are enough devices: all that are wanted at once; what is needed after a moment of
     /// grace in which nothing came or went and no machine is about to join.
     pub(crate) fn settle_gathering(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(failure) = self.all_set_aside() {
+            return self.fail(failure, effects);
+        }
         if self.is_all_on_disk() {
             self.bind(effects);
             let plan = self.plan.as_ref();
@@ -47,7 +50,8 @@ impl Core {
         self.machines.values().any(|machine| match machine.standing {
             Standing::Checking => true,
             Standing::Ready(_) => {
-                matches!(machine.link, Link::Down { .. }) || self.starting(machine).next().is_some()
+                let starts = self.may_train(machine) && self.starting(machine).next().is_some();
+                starts || matches!(machine.link, Link::Down { .. })
             }
             Standing::Unable { .. } | Standing::Leaving => false,
         })
@@ -79,6 +83,9 @@ impl Core {
                     "the data set of {name}, of {} images, is not that of most devices",
                     facts.n_samples
                 )),
+                (Standing::Ready(_), _) if self.history.set_aside.contains_key(name) => {
+                    Some(format!("{name} is set aside"))
+                }
                 (Standing::Ready(_), _) => {
                     let starting: Vec<DeviceId> = self.starting(machine).collect();
                     (!starting.is_empty()).then(|| format!("starting the trainers of {}", list(&starting)))

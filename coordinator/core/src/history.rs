@@ -11,7 +11,7 @@ use m2t_common::manifest::CheckpointName;
 use m2t_common::placement::Homes;
 use m2t_common::report::{CheckpointReport, ReplacedFile};
 use m2t_common::shard::Sample;
-use m2t_common::{Generation, Placement, Recipe, Step};
+use m2t_common::{Generation, MachineName, Placement, Recipe, Step};
 use serde::{Deserialize, Serialize};
 
 /// One line of the journal.
@@ -52,6 +52,18 @@ pub enum Record {
     },
     /// A file that cannot be decoded was met for the first time.
     Replaced(ReplacedFile),
+    /// A machine's trainers kept failing: it takes part no more until it is taken back.
+    SetAside {
+        /// Which.
+        machine: MachineName,
+        /// What kept failing, and the last reason.
+        reason: String,
+    },
+    /// An operator took a machine back.
+    Readmitted {
+        /// Which.
+        machine: MachineName,
+    },
     /// An operator paused the run.
     Paused,
     /// An operator resumed it.
@@ -131,6 +143,8 @@ pub(crate) struct History {
     pub(crate) homes: Homes,
     /// Checkpoints to start from.
     pub(crate) checkpoints: BTreeMap<CheckpointName, CheckpointReport>,
+    /// Machines whose trainers kept failing, and the last reason.
+    pub(crate) set_aside: BTreeMap<MachineName, String>,
     /// Whether an operator wants the run paused.
     pub(crate) paused: bool,
     /// The end: last step and final digest.
@@ -150,6 +164,7 @@ impl Default for History {
             damaged: BTreeMap::new(),
             homes: Homes::new(),
             checkpoints: BTreeMap::new(),
+            set_aside: BTreeMap::new(),
             paused: false,
             finished: None,
         }
@@ -185,6 +200,12 @@ impl History {
             Record::Committed { upto } => self.ledger.extend(self.generation, &self.placement, *upto),
             Record::Replaced(file) => {
                 self.damaged.insert(file.sample, file.clone());
+            }
+            Record::SetAside { machine, reason } => {
+                self.set_aside.insert(machine.clone(), reason.clone());
+            }
+            Record::Readmitted { machine } => {
+                self.set_aside.remove(machine);
             }
             Record::Paused => self.paused = true,
             Record::Resumed => self.paused = false,

@@ -77,7 +77,7 @@ use m2t_common::ledger::Account;
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::Plan;
 use m2t_common::status::Event;
-use m2t_common::{MachineName, Step, Timestamp};
+use m2t_common::{DeviceId, MachineName, Step, Timestamp};
 
 pub use effect::{CommittedStep, Effect};
 pub use history::{Dropped, Record, ResumeError};
@@ -125,6 +125,8 @@ pub struct Core {
     speed: Speed,
     /// The last checkpoint that could not be written, and why; none since one was.
     unwritten: Option<(Step, String)>,
+    /// When the trainers of a device failed.
+    failures: BTreeMap<DeviceId, Vec<Timestamp>>,
     /// Whether the run is to stop once what is kept in memory is saved.
     stopping: bool,
     /// Generations in a row whose trainers failed before a step was committed.
@@ -158,6 +160,7 @@ impl Core {
             latest: None,
             speed: Speed::default(),
             unwritten: None,
+            failures: BTreeMap::new(),
             stopping: false,
             fruitless: 0,
             events: VecDeque::new(),

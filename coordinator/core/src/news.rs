@@ -138,6 +138,7 @@ impl Core {
             Some(stage) if stage >= Stage::Stopped => {}
             Some(_) => {
                 self.set_idle(device, Idle::Failed);
+                self.count_failure(device, &reason, effects);
                 let device = device.clone();
                 self.end_generation(EndCause::TrainerFailed { device, reason }, effects);
             }

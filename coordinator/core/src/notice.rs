@@ -87,6 +87,14 @@ pub enum Notice {
         /// Which.
         machine: MachineName,
     },
+    /// A machine's trainers keep failing.
+    #[error("machine {machine} is set aside: {reason}; m2t readmit {machine} takes it back")]
+    SetAside {
+        /// Which.
+        machine: MachineName,
+        /// What failed, how often, and the last reason.
+        reason: String,
+    },
     /// A machine cannot train.
     #[error("machine {machine} cannot train: {reason}")]
     Unable {
@@ -231,6 +239,7 @@ impl Notice {
             | Self::Lost { .. }
             | Self::AlsoFailed { .. }
             | Self::StandByFailed { .. }
+            | Self::SetAside { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. } => Weight::Trouble,
             Self::Ended { cause, .. } if !matches!(cause, EndCause::Drained { .. } | EndCause::Paused) => {
@@ -248,6 +257,7 @@ impl Notice {
             Self::Continued { .. } => "run_continued",
             Self::Recovering { .. } => "recovering",
             Self::StandByFailed { .. } => "trainer_failed",
+            Self::SetAside { .. } => "machine_set_aside",
             Self::DataBound { .. } => "data_bound",
             Self::Ordered { .. } => "ordered",
             Self::Replaced { .. } => "file_replaced",
@@ -282,5 +292,6 @@ fn said(order: &Order) -> String {
         Order::Resume => "resumed the run".to_owned(),
         Order::Stop => "stopped the run".to_owned(),
         Order::Drain(machine) => format!("drains machine {machine}"),
+        Order::Readmit(machine) => format!("took machine {machine} back"),
     }
 }

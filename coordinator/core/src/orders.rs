@@ -28,6 +28,7 @@ impl Core {
                 Order::Resume => self.resume(effects),
                 Order::Stop => self.stop(effects),
                 Order::Drain(machine) => self.leaving(&machine, effects),
+                Order::Readmit(machine) => self.readmit(&machine, effects),
             }
         }
     }
@@ -51,6 +52,15 @@ impl Core {
                     machine: machine.clone(),
                 })
             }
+            Order::Readmit(machine) if self.history.set_aside.contains_key(machine) => {
+                Answer::Accepted(Accepted::Readmitted {
+                    machine: machine.clone(),
+                })
+            }
+            Order::Readmit(machine) => Answer::Refused(Refused::NotSetAside {
+                machine: machine.clone(),
+                set_aside: self.history.set_aside.keys().cloned().collect(),
+            }),
             Order::Drain(machine) => Answer::Refused(Refused::NoSuchMachine {
                 machine: machine.clone(),
                 attached: self.machines.keys().cloned().collect(),

@@ -177,6 +177,9 @@ pub enum DrainReason {
     /// An operator paused the run.
     #[error("the run was paused")]
     Pause,
+    /// A machine was set aside.
+    #[error("a machine is set aside")]
+    SetAside,
     /// Devices stand by while ranks share one.
     #[error("more devices take part")]
     Grow,
@@ -198,6 +201,12 @@ pub enum Failure {
         n: u32,
         /// The last one's end.
         last: EndCause,
+    },
+    /// On every machine trainers kept failing.
+    #[error("the trainers of every machine keep failing: {reason}")]
+    AllSetAside {
+        /// Of the last one.
+        reason: String,
     },
     /// More files are damaged than the recipe bears.
     #[error(

@@ -1,9 +1,11 @@
-//! Trainers that are in no group: they live and wait, or they failed and are started again by their daemon.
+//! Trainers that are in no group: they live and wait, or they failed and are started again by their daemon, as long as the restart
+//! budget of their device lasts. A machine that spent one is set aside, until it is taken back: what fails again and again would
+//! cost the others a regroup each time.
 
-use m2t_common::{DeviceId, Generation};
+use m2t_common::{DeviceId, Generation, MachineName, Timestamp};
 
 use crate::machine::Idle;
-use crate::{Core, Effect, Notice};
+use crate::{Core, Effect, Failure, Notice, Record};
 
 impl Core {
     /// A trainer lives and is in no group.
@@ -27,6 +29,7 @@ impl Core {
             .is_some_and(|group| group.members.contains_key(device));
         self.no_survivors(|gone| gone == device);
         let is_news = self.set_idle(device, Idle::Failed);
+        self.count_failure(device, &reason, effects);
         let device = device.clone();
         if was_member {
             self.note(
@@ -40,6 +43,59 @@ impl Core {
         } else if is_news {
             self.note(Notice::StandByFailed { device, reason }, effects);
         }
+    }
+
+    /// Counts a failure against the budget of the device.
+    pub(crate) fn count_failure(&mut self, device: &DeviceId, reason: &str, effects: &mut Vec<Effect>) {
+        let run = &self.settings.recipe.run;
+        let (window, budget) = (run.restart_window, run.restarts as usize);
+        let failures: &mut Vec<Timestamp> = self.failures.entry(device.clone()).or_default();
+        failures.retain(|at| at.after(window) > self.now);
+        failures.push(self.now);
+        let n = failures.len();
+        let machine = &device.machine;
+        if n > budget && !self.history.set_aside.contains_key(machine) && self.machines.contains_key(machine)
+        {
+            let within = window.as_secs();
+            let reason = format!(
+                "the trainer of device {device} failed {n} times within {within} s, the last time because {reason}"
+            );
+            let machine = machine.clone();
+            let record = Record::SetAside {
+                machine: machine.clone(),
+                reason: reason.clone(),
+            };
+            self.persist(record, effects);
+            self.note(
+                Notice::SetAside {
+                    machine: machine.clone(),
+                    reason,
+                },
+                effects,
+            );
+            self.assign(&machine, effects);
+        }
+    }
+
+    /// An operator takes a machine back, with its whole budget.
+    pub(crate) fn readmit(&mut self, machine: &MachineName, effects: &mut Vec<Effect>) {
+        self.persist(
+            Record::Readmitted {
+                machine: machine.clone(),
+            },
+            effects,
+        );
+        self.failures.retain(|device, _| device.machine != *machine);
+        self.assign(machine, effects);
+    }
+
+    /// Why nothing can be formed any more: every machine that could train is set aside.
+    pub(crate) fn all_set_aside(&self) -> Option<Failure> {
+        let mut reason = None;
+        for machine in self.machines.values().filter(|machine| machine.data().is_some()) {
+            reason = Some(self.history.set_aside.get(machine.name())?.clone());
+        }
+        reason.map(|reason| Failure::AllSetAside { reason })
     }
 
     /// Whether that is news.

@@ -104,9 +104,10 @@ impl Core {
                 format!("{why}; {n_stopped} of {n} devices stopped; waiting for {rest}")
             }
             Phase::Paused => {
-                let n = self.machines.len();
+                let ready = self.machines.values().filter(|machine| self.may_train(machine));
+                let n: usize = ready.map(|machine| machine.hello.devices.len()).sum();
                 let at = self.history.start_step();
-                format!("paused at step {at} with {n} machines attached; m2t resume goes on")
+                format!("paused at step {at}, with {n} devices ready; m2t resume goes on")
             }
             Phase::Finished { step } => format!("all {step} steps are done"),
             Phase::Stopped { resume_from } => {
@@ -173,6 +174,14 @@ impl Core {
             (Standing::Checking, ..) => "checking data".to_owned(),
             (Standing::Unable { reason }, ..) => format!("cannot train: {reason}"),
             (Standing::Leaving, ..) => "leaving".to_owned(),
+            (Standing::Ready(_), ..) if self.history.set_aside.contains_key(machine.name()) => {
+                let reason = self
+                    .history
+                    .set_aside
+                    .get(machine.name())
+                    .map_or("", String::as_str);
+                format!("set aside: {reason}")
+            }
             (Standing::Ready(_), _, Phase::Forming { .. }) if member => "starting".to_owned(),
             (Standing::Ready(_), _, Phase::Draining { .. }) if member => "draining".to_owned(),
             (Standing::Ready(_), _, _) if member => "training".to_owned(),

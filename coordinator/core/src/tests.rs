@@ -296,6 +296,8 @@ fn show_record(record: &Record) -> String {
         Record::Ended => "ended".into(),
         Record::Committed { upto } => format!("committed {upto}"),
         Record::Replaced(file) => format!("replaced {}", file.sample.0),
+        Record::SetAside { machine, .. } => format!("set aside {machine}"),
+        Record::Readmitted { machine } => format!("readmitted {machine}"),
         Record::Paused => "paused".into(),
         Record::Resumed => "resumed".into(),
         Record::Finished { step, state_digest } => format!("finished {step} {state_digest}"),

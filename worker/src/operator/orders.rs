@@ -23,7 +23,9 @@ pub enum Order {
     /// Stop at the next step boundary, with a checkpoint, and end; the same commands continue the run.
     Stop(Where),
     /// Let a machine go at the next step boundary, with nothing lost; the others go on without it.
-    Drain(Drain),
+    Drain(Which),
+    /// Take a machine back that was set aside because its trainers kept failing.
+    Readmit(Which),
 }
 
 /// Whom to ask.
@@ -38,7 +40,7 @@ pub struct Where {
 /// Which machine.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXIT_CODES)]
-pub struct Drain {
+pub struct Which {
     /// The machine's name, as m2t status shows it.
     machine: MachineName,
     /// Where the coordinator listens.
@@ -58,16 +60,20 @@ Exit codes: 0 it is done, or will be at the next step boundary; 1 no coordinator
 pub async fn ask(order: Order, out: &mut impl Write) -> anyhow::Result<()> {
     let coordinator = match &order {
         Order::Pause(to) | Order::Resume(to) | Order::Stop(to) => to.coordinator.clone(),
-        Order::Drain(drain) => drain.coordinator.clone(),
+        Order::Drain(which) | Order::Readmit(which) => which.coordinator.clone(),
     };
     let mut client = ControlClient::new(channel(&coordinator).await?);
     let answer: Result<Response<wire::Accepted>, Status> = match order {
         Order::Pause(_) => client.pause(wire::PauseRequest {}).await,
         Order::Resume(_) => client.resume(wire::ResumeRequest {}).await,
         Order::Stop(_) => client.stop(wire::StopRequest {}).await,
-        Order::Drain(drain) => {
-            let machine = drain.machine.to_string();
+        Order::Drain(which) => {
+            let machine = which.machine.to_string();
             client.drain(wire::DrainRequest { machine }).await
+        }
+        Order::Readmit(which) => {
+            let machine = which.machine.to_string();
+            client.readmit(wire::ReadmitRequest { machine }).await
         }
     };
     match answer {

@@ -41,7 +41,7 @@ fn a_run_pauses_at_a_step_boundary_and_goes_on_from_there() {
     drain(&mut story);
     assert_eq!(
         story.phase_and_reason(),
-        "Paused: paused at step 1 with 2 machines attached; m2t resume goes on"
+        "Paused: paused at step 1, with 4 devices ready; m2t resume goes on"
     );
     assert_eq!(story.effects().last().unwrap(), "to 2: idle 1");
     assert_eq!(story.core.next_deadline(), Some(story.now_after(3_000)));

@@ -78,6 +78,7 @@ impl Ledger {
     fn check_record(&mut self, record: &Record) {
         match record {
             Record::Ended | Record::Committed { .. } | Record::Replaced(_) => {}
+            Record::SetAside { .. } | Record::Readmitted { .. } => {}
             Record::Paused => self.paused = true,
             Record::Resumed => self.paused = false,
             Record::Generation {

@@ -99,8 +99,9 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(n_machines: usize, min_devices: u32, total: u64) -> Self {
-        let toml =
-            format!("world = 4\nbatch = 8\nsteps = {total}\nwarmup_epochs = 1\n[run]\nkeep_checkpoints = 2");
+        let toml = format!(
+            "world = 4\nbatch = 8\nsteps = {total}\nwarmup_epochs = 1\n[run]\nkeep_checkpoints = 2\nrestarts = 3"
+        );
         let toml = toml.as_str();
         let settings = Settings {
             recipe: resolve(Source::Experiment { name: "test", toml }, &[], None).unwrap(),
@@ -196,16 +197,20 @@ impl World {
                 Some(Outcome::Stopped | Outcome::Failed) => self.restart(),
                 None => self.ask(Order::Resume),
             }
+            for machine in 0..self.machines.len() {
+                self.ask(Order::Readmit(self.machines[machine].name.clone()));
+            }
             self.round();
         }
         panic!("no progress: {:#?}\n{:#?}", self.core.status(), self.machines);
     }
 
     fn order(&mut self, choice: u8, machine: usize) {
-        self.ask(match choice % 4 {
+        self.ask(match choice % 5 {
             0 => Order::Pause,
             1 => Order::Resume,
             2 => Order::Stop,
+            3 => Order::Readmit(self.machines[machine].name.clone()),
             _ => Order::Drain(self.machines[machine].name.clone()),
         });
     }
