@@ -7,12 +7,15 @@ use rustix::process::Signal;
 
 use crate::{assert_finished, ranks_of, two_daemons_of_two, wait_held_at};
 
-/// The generation ends by whoever is heard first: the trainer that failed, or a peer that lost it.
+/// The generation ends by whoever is heard first: the daemon of the trainer that failed, or a peer under which the group broke.
 fn assert_ended_by_a_trainer(status: &Status) {
-    assert_eq!(status.generation.0, 2);
-    let ended = "generation 1 ended: the trainer of device";
+    assert!(status.generation.0 >= 2);
+    let ended = |text: &str| {
+        text.starts_with("generation 1 ended: the trainer of device")
+            || text.starts_with("generation 1 ended: the group broke under device")
+    };
     assert!(
-        status.events.iter().any(|event| event.text.starts_with(ended)),
+        status.events.iter().any(|event| ended(&event.text)),
         "{:#?}",
         status.events
     );
@@ -95,7 +98,9 @@ fn a_killed_daemon_takes_its_trainers_along_and_may_come_back() {
     for trainer in trainers {
         wait_until_gone(trainer);
     }
-    let status = cluster.wait_for("the run waiting", |status| status.phase == PhaseName::Gathering);
+    let status = cluster.wait_for("the run waiting", |status| {
+        status.phase == PhaseName::Regrouping && status.reason.contains(" of 4 devices")
+    });
     let status = if status.reason.contains("waiting for 2") {
         status
     } else {
@@ -103,7 +108,7 @@ fn a_killed_daemon_takes_its_trainers_along_and_may_come_back() {
             status.reason.contains("waiting for 2")
         })
     };
-    assert!(status.reason.starts_with("2 of 4 devices"), "{}", status.reason);
+    assert!(status.reason.contains("2 of 4 devices"), "{}", status.reason);
     cluster.start_daemon("b", "cpu:2");
     let status = wait_held_at(&cluster, 13);
     assert_eq!(ranks_of(&status, "b").len(), 2);
@@ -112,7 +117,7 @@ fn a_killed_daemon_takes_its_trainers_along_and_may_come_back() {
 }
 
 #[test]
-fn a_killed_coordinator_is_waited_for_and_goes_on_from_its_journal() {
+fn a_killed_coordinator_finds_its_generation_at_work() {
     let mut cluster = two_daemons_of_two();
     cluster.control.hold(13);
     let before = wait_held_at(&cluster, 13).generation;
@@ -122,7 +127,7 @@ fn a_killed_coordinator_is_waited_for_and_goes_on_from_its_journal() {
         .wait_for_text("waiting for the coordinator at");
     cluster.start_coordinator();
     let after = wait_held_at(&cluster, 13).generation;
-    assert!(after > before, "{after} is not after {before}");
+    assert_eq!(after, before, "its trainers never stopped");
     cluster.control.release();
     assert_finished(&mut cluster);
 }
@@ -151,7 +156,7 @@ fn a_silent_daemon_is_lost_and_its_successor_takes_over() {
     wait_held_at(&cluster, 13);
     cluster.daemon("b").signal(Signal::STOP);
     cluster.wait_for("the silent machine lost", |status| {
-        status.phase == PhaseName::Gathering && status.reason.contains("waiting for 2")
+        status.phase == PhaseName::Regrouping && status.reason.contains("waiting for 2")
     });
     cluster.daemon("b").signal(Signal::CONT);
     let status = wait_held_at(&cluster, 13);
