@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod regroup;
+
 use std::path::PathBuf;
 
 use m2t_common::Step;

@@ -10,6 +10,7 @@ use m2t_common::{Generation, Step, Timestamp};
 use crate::history::Record;
 use crate::input::{StreamId, Ticket};
 use crate::notice::Notice;
+use crate::recovery::Recovery;
 
 /// One thing to do. To be carried out in the order given.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,6 +83,8 @@ pub struct CommittedStep {
     pub images_per_second: f64,
     /// Share of the step spent waiting for data, 0 to 1, the worst device's.
     pub data_wait: f64,
+    /// How long the regroup took that this step, the first of its generation, ends.
+    pub recovery: Option<Recovery>,
     /// Seconds until the last step at the present speed.
     pub remaining_seconds: f64,
 }

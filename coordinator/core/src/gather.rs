@@ -125,7 +125,7 @@ impl Core {
             Record::Generation {
                 generation,
                 placement,
-                start_from,
+                start_from: start_from.clone(),
             },
             effects,
         );
@@ -136,13 +136,16 @@ impl Core {
                 machine.idle.remove(&device.index);
             }
         }
-        let until = self.now.after(self.settings.patience());
+        let (now, until) = (self.now, self.now.after(self.settings.patience()));
+        if let Some(marks) = &mut self.marks {
+            marks.placed = now;
+        }
         self.phase = Phase::Forming { group, until };
         self.note(
             Notice::Formed {
                 generation,
                 n_devices,
-                start,
+                start_from,
             },
             effects,
         );

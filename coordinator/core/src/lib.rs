@@ -63,6 +63,7 @@ mod orders;
 mod phase;
 mod reason;
 mod recover;
+mod recovery;
 mod regroup;
 mod settings;
 mod standby;
@@ -84,11 +85,13 @@ pub use history::{Dropped, Record, ResumeError};
 pub use input::{DiskFacts, FoundCheckpoint, Input, StreamId, Ticket};
 pub use notice::{Notice, Weight};
 pub use reason::{DrainReason, EndCause, Failure, LostBy, Refusal};
+pub use recovery::Recovery;
 pub use settings::Settings;
 
 use history::History;
 use machine::Machine;
 use phase::Phase;
+use recovery::Marks;
 use steps::Speed;
 
 /// Events kept for the status.
@@ -125,6 +128,10 @@ pub struct Core {
     speed: Speed,
     /// The last checkpoint that could not be written, and why; none since one was.
     unwritten: Option<(Step, String)>,
+    /// When a step was last committed.
+    last_step_at: Timestamp,
+    /// The regroup under way, until its first step.
+    marks: Option<Marks>,
     /// When the trainers of a device failed.
     failures: BTreeMap<DeviceId, Vec<Timestamp>>,
     /// Whether the run is to stop once what is kept in memory is saved.
@@ -160,6 +167,8 @@ impl Core {
             latest: None,
             speed: Speed::default(),
             unwritten: None,
+            last_step_at: Timestamp(0),
+            marks: None,
             failures: BTreeMap::new(),
             stopping: false,
             fruitless: 0,

@@ -66,6 +66,9 @@ impl Core {
         };
         if group.rendezvous.is_none() && group.placement.first() == Some(device) {
             group.rendezvous = Some(rendezvous);
+            if let Some(marks) = &mut self.marks {
+                marks.met = self.now;
+            }
             self.assign_all(effects);
         }
     }
@@ -169,6 +172,9 @@ impl Core {
                     progressed,
                     spare_since: None,
                 };
+                if let Some(marks) = &mut self.marks {
+                    marks.ready = self.now;
+                }
                 self.note(Notice::Training { generation }, effects);
                 self.assign_all(effects);
             }

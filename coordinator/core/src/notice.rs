@@ -1,11 +1,13 @@
 //! What people are told: the log, the event file and the status show these.
 
+use m2t_common::machine_link::StartFrom;
 use m2t_common::manifest::CheckpointName;
 use m2t_common::order::Order;
 use m2t_common::report::ReplacedFile;
 use m2t_common::{DeviceId, Generation, MachineName, Step};
 
 use crate::reason::{DrainReason, EndCause, Failure, LostBy, Refusal, start_of};
+use crate::recovery::Recovery;
 
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,14 +140,22 @@ pub enum Notice {
         machine: MachineName,
     },
     /// A placement stands.
-    #[error("formed {} on {n_devices} device(s)", start_of(*.generation, *.start))]
+    #[error("formed {} on {n_devices} device(s)", start_of(*.generation, .start_from))]
     Formed {
         /// Its number.
         generation: Generation,
         /// On how many devices.
         n_devices: usize,
         /// Where it starts.
-        start: Step,
+        start_from: StartFrom,
+    },
+    /// The first step after a regroup is committed.
+    #[error("generation {generation} committed its first step; the regroup took {recovery}")]
+    Recovered {
+        /// Which.
+        generation: Generation,
+        /// The phases.
+        recovery: Recovery,
     },
     /// Every device is ready.
     #[error("generation {generation} trains")]
@@ -272,6 +282,7 @@ impl Notice {
             Self::Leaving { .. } => "machine_leaving",
             Self::Left { .. } => "machine_left",
             Self::Formed { .. } => "generation_formed",
+            Self::Recovered { .. } => "recovered",
             Self::Training { .. } => "generation_training",
             Self::Ended { .. } => "generation_ended",
             Self::AlsoFailed { .. } => "device_failed_too",

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use m2t_common::machine_link::StartFrom;
 use m2t_common::{DeviceId, Generation, MachineName, Step};
 
 /// Why a machine may not take part.
@@ -267,11 +268,11 @@ pub(crate) fn list(devices: &[DeviceId]) -> String {
     text.join(", ")
 }
 
-/// A generation and the step it starts at, for sentences.
-pub(crate) fn start_of(generation: Generation, start: Step) -> String {
-    if start == Step(0) {
-        format!("generation {generation} from the beginning")
-    } else {
-        format!("generation {generation} from step {start}")
+/// A generation and where it starts, for sentences.
+pub(crate) fn start_of(generation: Generation, start_from: &StartFrom) -> String {
+    match start_from {
+        StartFrom::Initial => format!("generation {generation} from the beginning"),
+        StartFrom::Checkpoint(name) => format!("generation {generation} from step {}", name.step()),
+        StartFrom::Donor { step, .. } => format!("generation {generation} from step {step} in memory"),
     }
 }

@@ -20,6 +20,7 @@ use m2t_common::{DeviceId, MachineName, Step};
 use crate::group::{LiveGroup, Stage};
 use crate::machine::{Link, Standing};
 use crate::phase::Phase;
+use crate::recovery::Marks;
 use crate::{Core, DrainReason, Effect, EndCause, Failure, Notice, Record};
 
 /// Generations in a row that may end before a step is committed.
@@ -57,6 +58,8 @@ impl Core {
             effects,
         );
         self.stopping |= why == Some(DrainReason::Stop);
+        let begun = Marks::begin(self.last_step_at, self.now);
+        self.marks.get_or_insert(begun);
         self.phase = if is_on_disk || !self.keeps_state_in_memory() {
             self.persist(Record::Ended, effects);
             Phase::Gathering {
@@ -144,6 +147,9 @@ impl Core {
             && let Some(member) = group.members.get_mut(device)
         {
             member.step = member.step.max(step);
+            if let Some(marks) = &mut self.marks {
+                marks.aborted = self.now;
+            }
             survivors.insert(device.clone(), Some(step));
         }
     }

@@ -53,7 +53,7 @@ impl Core {
             Phase::Gathering { .. } => self.waiting().to_string(),
             Phase::Forming { group, .. } => {
                 let (start, behind) = (
-                    start_of(group.generation, group.start()),
+                    start_of(group.generation, &group.start_from),
                     group.before(Stage::Running),
                 );
                 let (n, n_ready) = (group.members.len(), group.members.len() - behind.len());
@@ -89,7 +89,7 @@ impl Core {
             Phase::Training { group, .. } => {
                 format!(
                     "{} on {} devices",
-                    start_of(group.generation, group.start()),
+                    start_of(group.generation, &group.start_from),
                     group.members.len()
                 )
             }

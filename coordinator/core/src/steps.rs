@@ -8,7 +8,7 @@ use m2t_common::{DeviceId, Step};
 
 use crate::effect::CommittedStep;
 use crate::phase::Phase;
-use crate::{Core, Effect};
+use crate::{Core, Effect, Notice, Recovery};
 
 /// How long the last steps took.
 #[derive(Debug, Default)]
@@ -104,6 +104,7 @@ impl Core {
             *progressed = self.now;
         }
         self.fruitless = 0;
+        self.last_step_at = self.now;
         let Some(group) = self.phase.heard_mut() else {
             return;
         };
@@ -133,6 +134,17 @@ impl Core {
                 self.publish(reports, effects);
             }
         }
+    }
+
+    /// The regroup that this step, the first of its generation, ends.
+    fn recovered(&mut self, step: Step, effects: &mut Vec<Effect>) -> Option<Recovery> {
+        let group = self.phase.group()?;
+        let (generation, is_first) = (group.generation, step > group.start());
+        let marks = self.marks.filter(|_| is_first)?;
+        self.marks = None;
+        let recovery = marks.end(self.now);
+        self.note(Notice::Recovered { generation, recovery }, effects);
+        Some(recovery)
     }
 
     /// Sends out one committed step, of which at least one report is there.
@@ -168,6 +180,7 @@ impl Core {
                 0.0
             },
             data_wait: worst_wait,
+            recovery: self.recovered(report.step, effects),
             remaining_seconds: left * self.speed.seconds_per_step().unwrap_or(0.0),
             report,
         };

@@ -1,7 +1,7 @@
 //! One line of `metrics.jsonl`: a committed step. Floats are written so that they read back to the same bits.
 
 use m2t_common::Step;
-use m2t_coordinator_core::CommittedStep;
+use m2t_coordinator_core::{CommittedStep, Recovery};
 use serde::{Deserialize, Serialize};
 
 /// The keys of a line, in their order.
@@ -19,6 +19,32 @@ struct Line<'a> {
     images_per_second: f64,
     data_wait: f64,
     generation: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<Phases>,
+}
+
+/// The phases of the regroup that this step ends, in seconds.
+#[derive(Serialize)]
+struct Phases {
+    noticed: f64,
+    aborted: f64,
+    placed: f64,
+    met: f64,
+    state: f64,
+    first_step: f64,
+}
+
+impl From<Recovery> for Phases {
+    fn from(recovery: Recovery) -> Self {
+        Self {
+            noticed: recovery.noticed.as_secs_f64(),
+            aborted: recovery.aborted.as_secs_f64(),
+            placed: recovery.placed.as_secs_f64(),
+            met: recovery.met.as_secs_f64(),
+            state: recovery.state.as_secs_f64(),
+            first_step: recovery.first_step.as_secs_f64(),
+        }
+    }
 }
 
 /// A committed step as a line, with its end.
@@ -35,6 +61,7 @@ pub(super) fn line(step: &CommittedStep) -> serde_json::Result<String> {
         images_per_second: step.images_per_second,
         data_wait: step.data_wait,
         generation: step.generation.0,
+        recovery: step.recovery.map(Into::into),
     };
     let mut line = serde_json::to_string(&line)?;
     line.push('\n');

@@ -33,6 +33,7 @@ fn step(step: u64) -> CommittedStep {
         images_per_second: 64.0,
         data_wait: 0.04,
         remaining_seconds: 93_784.9,
+        recovery: None,
     }
 }
 

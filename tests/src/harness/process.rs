@@ -106,6 +106,16 @@ impl Process {
         Pid::from_child(&self.child).as_raw_nonzero().get()
     }
 
+    /// Its living children, by their numbers: a daemon's trainers, in the order they were started in.
+    pub fn children(&self) -> Vec<i32> {
+        let pid = self.pid();
+        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let text = text.expect("the process lives");
+        text.split_whitespace()
+            .map(|pid| pid.parse().expect("a number"))
+            .collect()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);

@@ -29,7 +29,7 @@ pub struct Options {
 }
 
 const EXIT_CODES: &str = "\
-What counts is what a verified checkpoint holds; steps beyond the newest one are not audited yet.
+What counts is what a verified checkpoint holds or a regroup went on from; steps since are not audited yet.
 
 Exit codes: 0 every position counted once; 1 one did not, which is named; 2 there is no run to audit.";
 
