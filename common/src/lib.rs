@@ -17,6 +17,7 @@ pub mod schedule;
 pub mod shard;
 pub mod status;
 pub mod trainer_link;
+pub mod waits;
 
 pub use ids::{DeviceId, DeviceIndex, Generation, MachineName, Rank, Step, Timestamp};
 pub use placement::{DevicePlacement, Placement};

@@ -27,6 +27,8 @@ pub struct Status {
     pub batch_per_rank: u32,
     /// The fewest devices the run goes on with.
     pub min_devices: u32,
+    /// What is waited for how long, the shortest first.
+    pub waits: Vec<(String, Duration)>,
     /// Machines by name.
     pub machines: Vec<MachineStatus>,
     /// How far it is; none before the data set is known.

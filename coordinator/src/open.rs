@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use m2t_common::Recipe;
 use m2t_common::recipe::load;
+use m2t_common::waits::Waits;
 use m2t_coordinator_core::{Core, DiskFacts, Settings};
 
 use crate::args::Args;
@@ -62,6 +63,9 @@ pub fn open(args: &Args) -> anyhow::Result<Opened> {
         );
         return Err(Refused::new(problem).into());
     }
+    Waits::of(recipe.run.heartbeat_timeout)
+        .check()
+        .map_err(|e| Refused::new(e.to_string()))?;
     let output_folder = args
         .output
         .clone()

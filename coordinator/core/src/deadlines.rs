@@ -69,7 +69,7 @@ impl Core {
     /// How long a step may take before its group counts as stuck: long until a few are measured, then many times the
     /// longest of the last ones. No shorter than ten heartbeat timeouts, for a checkpoint on a slow disk holds up a step.
     pub(crate) fn step_deadline(&self) -> Duration {
-        let floor = self.settings.heartbeat_timeout() * 10;
+        let floor = self.settings.waits().step();
         match self.speed.longest_of_enough() {
             Some(longest) => (longest * 10).max(floor),
             None => self.settings.patience(),

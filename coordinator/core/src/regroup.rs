@@ -124,7 +124,7 @@ impl Core {
         let timeout = self.settings.heartbeat_timeout();
         match self.speed.longest_of_enough() {
             Some(longest) => timeout.max(longest * 2),
-            None => timeout * 10,
+            None => self.settings.waits().answer(),
         }
     }
 

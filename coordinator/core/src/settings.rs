@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use m2t_common::Recipe;
+use m2t_common::waits::Waits;
 
 /// What the coordinator was started with.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,28 +26,30 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Every wait of the run.
+    pub fn waits(&self) -> Waits {
+        Waits::of(self.recipe.run.heartbeat_timeout)
+    }
+
     /// Silence after which a machine is lost, and how long a machine whose stream ended may take to come back.
     pub fn heartbeat_timeout(&self) -> Duration {
-        self.recipe.run.heartbeat_timeout
+        self.waits().lost()
     }
 
     /// How long to wait for the rest once there are enough devices to begin, counted from the last that came or went.
     /// A machine that lost its stream comes back within the heartbeat timeout or not at all.
     pub fn grace(&self) -> Duration {
-        self.heartbeat_timeout()
+        self.waits().lost()
     }
 
-    /// How long the machines of a generation are awaited by a coordinator that was started again. Their daemons try to connect
-    /// at least once a second, and what trains goes on meanwhile.
+    /// How long the machines of a generation are awaited by a coordinator that was started again.
     pub fn recovery(&self) -> Duration {
-        self.heartbeat_timeout() * 2 + Duration::from_secs(1)
+        self.waits().recovery()
     }
 
-    /// How long trainers may take to start and meet, and to finish a step and checkpoint it when they drain. Long,
-    /// because dead trainers are reported by their daemons at once: only a trainer that hangs, or a fault of the link,
-    /// ever reaches it.
+    /// How long trainers may take to come up, and to finish a step and checkpoint it when they drain.
     pub fn patience(&self) -> Duration {
-        (self.heartbeat_timeout() * 40).max(Duration::from_secs(120))
+        self.waits().patience()
     }
 
     /// The fewest devices that make a generation.

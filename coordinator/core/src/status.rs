@@ -26,6 +26,7 @@ impl Core {
             world: training.world,
             batch_per_rank: training.batch_per_rank,
             min_devices: self.settings.min_devices,
+            waits: self.waits(),
             machines: self
                 .machines
                 .values()
@@ -35,6 +36,19 @@ impl Core {
             checkpoint: self.history.newest().cloned(),
             events: self.events.iter().cloned().collect(),
         }
+    }
+
+    /// The ladder of waits, as it is now: a step's deadline follows the steps that were measured.
+    fn waits(&self) -> Vec<(String, Duration)> {
+        let now = |(name, wait): (&str, Duration)| {
+            let wait = if name == "step" {
+                self.step_deadline()
+            } else {
+                wait
+            };
+            (name.to_owned(), wait)
+        };
+        self.settings.waits().ladder().into_iter().map(now).collect()
     }
 
     /// Why the run stands where it stands, and a checkpoint that could not be written as long as none was written since.

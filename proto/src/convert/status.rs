@@ -18,6 +18,14 @@ impl From<Status> for wire::RunStatus {
             world: status.world,
             batch_per_rank: status.batch_per_rank,
             min_devices: status.min_devices,
+            waits: status
+                .waits
+                .into_iter()
+                .map(|(name, wait)| wire::Wait {
+                    name,
+                    duration: Some(duration_to_wire(wait)),
+                })
+                .collect(),
             machines: status.machines.into_iter().map(Into::into).collect(),
             progress: status.progress.map(Into::into),
             checkpoint: status.checkpoint.map(Into::into),
@@ -36,6 +44,11 @@ impl TryFrom<wire::RunStatus> for Status {
             at: Timestamp(status.at_unix_ms),
             reason: status.reason,
             generation: Generation(status.generation),
+            waits: status
+                .waits
+                .into_iter()
+                .map(|wait| Ok((wait.name, duration_from_wire(wait.duration, "Wait.duration")?)))
+                .collect::<Result<_, WireError>>()?,
             world: status.world,
             batch_per_rank: status.batch_per_rank,
             min_devices: status.min_devices,

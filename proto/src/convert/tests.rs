@@ -209,6 +209,7 @@ fn status(phase: PhaseName) -> Status {
         world: 4,
         batch_per_rank: 16,
         min_devices: 3,
+        waits: vec![("machine lost".into(), Duration::from_secs(3))],
         machines: vec![MachineStatus {
             name: "a".parse().unwrap(),
             address: "::1".into(),

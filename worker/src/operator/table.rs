@@ -30,6 +30,11 @@ pub fn render(status: &Status) -> String {
     text.push_str(&checkpoint);
     text.push_str("\n\n");
     text.push_str(&columns(&machine_rows(&status.machines)));
+    if !status.waits.is_empty() {
+        let wait = |(name, wait): &(String, Duration)| format!("{name} {:.1} s", wait.as_secs_f64());
+        let waits: Vec<String> = status.waits.iter().map(wait).collect();
+        let _ = writeln!(text, "\nwaits         {}", waits.join(" ≤ "));
+    }
     if !status.events.is_empty() {
         text.push('\n');
         let from = status.events.len().saturating_sub(SHOWN_EVENTS);

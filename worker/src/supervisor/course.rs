@@ -5,13 +5,11 @@ use std::time::Duration;
 use m2t_common::machine_link::{Assignment, FromMachine, Work};
 use m2t_common::{Generation, Timestamp};
 
+use m2t_common::waits::Waits;
+
 use super::seat::Seat;
 use super::{Course, Effect, Link, Notice, Supervisor};
 use crate::ending::Ending;
-
-/// The shortest time the coordinator gives a drain. A longer heartbeat timeout makes it longer: see
-/// [`Supervisor::drain_within`].
-const SHORTEST_DRAIN: Duration = Duration::from_secs(120);
 
 /// How long a finished daemon waits for its coordinator, in heartbeat timeouts.
 const UNHEARD: u32 = 40;
@@ -43,7 +41,7 @@ impl Supervisor {
     pub(super) fn ask_to_leave(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let is_training = self.seats.values().any(Seat::keeps_state);
         let within = if is_training && self.link == Link::Admitted {
-            self.drain_within()
+            self.waits().drained()
         } else {
             self.heartbeat_timeout()
         };
@@ -116,7 +114,10 @@ impl Supervisor {
     /// When a sign of life is due; none while nobody listens or the timeout is not known.
     pub(super) fn heartbeat_due(&self) -> Option<Timestamp> {
         let welcome = self.standing.welcome()?;
-        (self.link != Link::Down).then(|| self.last_sent.after(welcome.heartbeat_timeout / 3))
+        (self.link != Link::Down).then(|| {
+            self.last_sent
+                .after(Waits::of(welcome.heartbeat_timeout).sign_of_life())
+        })
     }
 
     pub(super) fn send(&mut self, now: Timestamp, message: FromMachine, effects: &mut Vec<Effect>) {
@@ -124,11 +125,8 @@ impl Supervisor {
         effects.push(Effect::Send(message));
     }
 
-    /// How long a drain is waited for: as long as the coordinator waits (it bounds a drain by forty heartbeat timeouts,
-    /// or two minutes where that is longer), and one timeout more to hear how it ended.
-    fn drain_within(&self) -> Duration {
-        let timeout = self.heartbeat_timeout();
-        (timeout * 40).max(SHORTEST_DRAIN) + timeout
+    fn waits(&self) -> Waits {
+        Waits::of(self.heartbeat_timeout())
     }
 
     fn heartbeat_timeout(&self) -> Duration {

@@ -5,13 +5,10 @@ use std::time::Duration;
 use m2t_common::machine_link::{Boundary, Welcome, Work};
 use m2t_common::report::Rendezvous;
 use m2t_common::trainer_link::{Prepare, Start};
+use m2t_common::waits::Waits;
 use m2t_common::{DeviceId, DeviceIndex, Generation};
 
 use super::{Course, Supervisor};
-
-/// How long a process may take to leave a group, in heartbeat timeouts, where the coordinator did not say: as long as it grants
-/// itself before it has measured a step.
-const UNNAMED_ANSWER: u32 = 10;
 
 /// What a device is to do.
 #[derive(Debug)]
@@ -58,7 +55,7 @@ impl Supervisor {
         };
         let group = match &self.assignment.work {
             Work::Idle => return Order::Nothing,
-            Work::StandBy => return self.wait(welcome, welcome.heartbeat_timeout * UNNAMED_ANSWER),
+            Work::StandBy => return self.wait(welcome, Waits::of(welcome.heartbeat_timeout).answer()),
             Work::Hold { within } => return self.wait(welcome, *within),
             Work::Train(group) => group,
         };
@@ -68,7 +65,7 @@ impl Supervisor {
             index: device,
         };
         if group.placement.index_of(&device).is_none() {
-            return self.wait(welcome, welcome.heartbeat_timeout * UNNAMED_ANSWER);
+            return self.wait(welcome, Waits::of(welcome.heartbeat_timeout).answer());
         }
         let start = Start {
             generation: self.assignment.generation,
@@ -85,7 +82,7 @@ impl Supervisor {
             start,
             rendezvous: group.rendezvous.clone(),
             boundary: group.boundary,
-            within: welcome.heartbeat_timeout * UNNAMED_ANSWER,
+            within: Waits::of(welcome.heartbeat_timeout).answer(),
         }))
     }
 

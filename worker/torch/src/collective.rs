@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::Tensor;
 
-pub use gloo::{Gloo, Meeting};
+pub use gloo::{Gloo, Meeting, Timeouts};
 
 use crate::TorchError;
 

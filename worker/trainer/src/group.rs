@@ -6,19 +6,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use m2t_common::report::{News, Rendezvous};
 use m2t_common::trainer_link::Start;
-use m2t_torch::collective::{Collective, Gloo, Meeting, Solo};
+use m2t_common::waits::Waits;
+use m2t_torch::collective::{Collective, Gloo, Meeting, Solo, Timeouts};
 
 use crate::leave::Leave;
 use crate::link::Link;
 use crate::membership::Membership;
-
-/// A whole group connects in milliseconds; but its devices come when each has its state, and a checkpoint takes a while.
-const SHORTEST: Duration = Duration::from_secs(10);
 
 /// The group of this device. A hold aborts it, from the link's thread.
 ///
@@ -51,7 +48,12 @@ fn connect(
     (index, size): (usize, usize),
     membership: &Arc<Membership>,
 ) -> Result<Gloo, Leave> {
-    let timeout = (start.recipe.run.heartbeat_timeout * 3).max(SHORTEST);
+    let waits = Waits::of(start.recipe.run.heartbeat_timeout);
+    let timeout = waits.connecting();
+    let timeouts = Timeouts {
+        connecting: timeout,
+        operation: waits.collective(),
+    };
     let address = start.address;
     let meeting = if index == 0 {
         let meeting = membership
@@ -73,7 +75,7 @@ fn connect(
             })?
     };
     membership
-        .apart(move || Gloo::connect(meeting, address, (index, size), timeout))?
+        .apart(move || Gloo::connect(meeting, address, (index, size), timeouts))?
         .map_err(|error| {
             Leave::Broken(format!(
                 "device {index} of {size} cannot connect with the others: {error}"

@@ -20,7 +20,7 @@ use daemon::{Device, HERE, Run, begin, donor, gather, hear_rendezvous, meet, pla
 use m2t_common::machine_link::{Boundary, StartFrom};
 use m2t_common::report::{News, Rendezvous};
 use m2t_common::{Generation, Rank, Step};
-use m2t_torch::collective::{Collective, Gloo, Meeting, Op};
+use m2t_torch::collective::{Collective, Gloo, Meeting, Op, Timeouts};
 use m2t_trainer::state::State;
 use tch::Tensor;
 
@@ -194,7 +194,19 @@ fn a_hold_while_meeting_is_answered_at_once() {
 
 /// A device of this process in a group of two with the trainer.
 fn peer(meeting: Meeting, index: usize) -> Gloo {
-    Gloo::connect(meeting, HERE, (index, 2), Duration::from_secs(60)).unwrap()
+    {
+        let minute = Duration::from_secs(60);
+        Gloo::connect(
+            meeting,
+            HERE,
+            (index, 2),
+            Timeouts {
+                connecting: minute,
+                operation: minute,
+            },
+        )
+    }
+    .unwrap()
 }
 
 fn somebody_needs_it(group: &Gloo, own: f64) -> f64 {

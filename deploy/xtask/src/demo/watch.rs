@@ -152,6 +152,7 @@ mod tests {
             world: 4,
             batch_per_rank: 16,
             min_devices: 4,
+            waits: vec![],
             machines: Vec::new(),
             progress: Some(Progress {
                 step: Step(step),

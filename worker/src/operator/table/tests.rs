@@ -37,6 +37,7 @@ fn status() -> Status {
         world: 4,
         batch_per_rank: 16,
         min_devices: 2,
+        waits: vec![],
         machines: vec![
             machine(
                 "a",

@@ -63,16 +63,25 @@ enum Operation {
     Broadcast { root: usize },
 }
 
+/// How long a group waits for its devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until all are connected.
+    pub connecting: Duration,
+    /// For a message of an operation. The last line: a peer that is gone, or an abort, ends an operation long before.
+    pub operation: Duration,
+}
+
 impl Gloo {
     /// Connects this device, number `index` of `size`, with the others at the meeting. `address` is this machine's, at
-    /// which the others reach it. `timeout` bounds connecting.
+    /// which the others reach it.
     pub fn connect(
         meeting: Meeting,
         address: IpAddr,
         place: (usize, usize),
-        timeout: Duration,
+        timeouts: Timeouts,
     ) -> Result<Self, TorchError> {
-        let peers = Arc::new(Peers::connect(&meeting, address, place, timeout)?);
+        let peers = Arc::new(Peers::connect(&meeting, address, place, timeouts)?);
         let mut neighbours = BTreeSet::from([ring::next(&peers), ring::previous(&peers)]);
         neighbours.remove(&peers.index);
         let watches = neighbours

@@ -22,7 +22,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use m2t_torch::TorchError;
-use m2t_torch::collective::{Collective, Gloo, Handle, Meeting, Op};
+use m2t_torch::collective::{Collective, Gloo, Handle, Meeting, Op, Timeouts};
 use tch::{Device, Kind, Tensor};
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -66,7 +66,18 @@ impl State {
             ["connect", index, size] => {
                 let place = (index.parse().unwrap(), size.parse().unwrap());
                 let meeting = self.meeting.take().unwrap();
-                self.group = Some(Arc::new(Gloo::connect(meeting, HERE, place, TIMEOUT).unwrap()));
+                self.group = Some(Arc::new(
+                    Gloo::connect(
+                        meeting,
+                        HERE,
+                        place,
+                        Timeouts {
+                            connecting: TIMEOUT,
+                            operation: TIMEOUT,
+                        },
+                    )
+                    .unwrap(),
+                ));
                 "connected".to_owned()
             }
             ["sum", value] => self.sum(value.parse().unwrap()),

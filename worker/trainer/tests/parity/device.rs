@@ -10,7 +10,7 @@ use std::time::Duration;
 use m2t_common::Rank;
 use m2t_common::machine_link::Boundary;
 use m2t_common::recipe::{Dtype, Reduction};
-use m2t_torch::collective::{Collective, Gloo, Meeting, Solo};
+use m2t_torch::collective::{Collective, Gloo, Meeting, Solo, Timeouts};
 use m2t_trainer::model::Network;
 use m2t_trainer::state::{State, options};
 use m2t_trainer::step::Trainer;
@@ -147,7 +147,18 @@ pub(crate) fn be_one_of_several(job: &Job) {
         say(serde_json::to_value(meeting.address()).unwrap());
         meeting
     };
-    let group: Arc<dyn Collective> = Arc::new(Gloo::connect(meeting, HERE, job.place, PATIENCE).unwrap());
+    let group: Arc<dyn Collective> = Arc::new(
+        Gloo::connect(
+            meeting,
+            HERE,
+            job.place,
+            Timeouts {
+                connecting: PATIENCE,
+                operation: PATIENCE,
+            },
+        )
+        .unwrap(),
+    );
     let outcome = train(&job.path, job.settings, &job.ranks, &group);
     say(serde_json::to_value(outcome).unwrap());
 }

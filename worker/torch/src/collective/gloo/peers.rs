@@ -16,7 +16,7 @@ use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
 use super::message::Message;
-use super::{Meeting, milliseconds};
+use super::{Meeting, Timeouts, milliseconds};
 use crate::TorchError;
 use crate::shim::{
     RawGroup, c_string, checked, m2t_gloo_free, m2t_gloo_new, m2t_gloo_receive, m2t_gloo_send,
@@ -25,9 +25,6 @@ use crate::shim::{
 /// Of messages that are sent, and of those that never are.
 const TAG: i32 = 0;
 const TAG_OF_WATCHES: i32 = 1;
-
-/// The last line for a message whose peer is silent. Whoever runs the devices aborts a group long before.
-const LAST_LINE: Duration = Duration::from_secs(300);
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// Ten years; C++ counts them in 63 bits of nanoseconds.
 const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -36,6 +33,8 @@ const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(super) struct Peers {
     // None once it was let go.
     group: Mutex<Option<Group>>,
+    /// For how long a message is waited for.
+    last_line: Duration,
     pub(super) index: usize,
     pub(super) size: usize,
     aborted: AtomicBool,
@@ -54,7 +53,7 @@ impl Peers {
         meeting: &Meeting,
         address: IpAddr,
         (index, size): (usize, usize),
-        timeout: Duration,
+        timeouts: Timeouts,
     ) -> Result<Self, TorchError> {
         let mut group = ptr::null_mut();
         let host = c_string(&address.to_string());
@@ -65,12 +64,13 @@ impl Peers {
                 host.as_ptr(),
                 int(index),
                 int(size),
-                milliseconds(timeout),
+                milliseconds(timeouts.connecting),
                 &raw mut group,
             )
         })?;
         Ok(Self {
             group: Mutex::new(Some(Group(group))),
+            last_line: timeouts.operation,
             index,
             size,
             aborted: AtomicBool::new(false),
@@ -115,7 +115,7 @@ impl Peers {
         let done = if is_lost {
             Ok(false)
         } else {
-            message.wait(LAST_LINE)
+            message.wait(self.last_line)
         };
         let result = match done {
             // Woken, but perhaps whole: of a lost peer, nothing more comes.

@@ -22,7 +22,20 @@ fn group_of_three<T: Send>(body: impl Fn(Gloo) -> T + Sync) -> Vec<T> {
             .into_iter()
             .enumerate()
             .map(|(i, meeting)| {
-                scope.spawn(move || body(Gloo::connect(meeting, HERE, (i, 3), PATIENCE).unwrap()))
+                scope.spawn(move || {
+                    body(
+                        Gloo::connect(
+                            meeting,
+                            HERE,
+                            (i, 3),
+                            Timeouts {
+                                connecting: PATIENCE,
+                                operation: PATIENCE,
+                            },
+                        )
+                        .unwrap(),
+                    )
+                })
             })
             .collect();
         devices.into_iter().map(|device| device.join().unwrap()).collect()
