@@ -37,11 +37,11 @@ impl Core {
         self.drop_missing(&disk.found, effects);
         for found in disk.found.clone() {
             if !self.history.checkpoints.contains_key(&found.report.name) {
-                let upto = found.report.step;
                 self.persist(Record::Checkpoint(found.report), effects);
-                self.count_upto(upto, effects);
             }
         }
+        // Also where the coordinator before was killed between the two records.
+        self.count_upto(self.history.start_step(), effects);
         self.keep_newest(effects);
         self.recall();
         self.recover(disk.metrics, effects);

@@ -1,184 +1,98 @@
-//! What must hold whatever happens.
+//! What must hold whatever happens: one file each, and each has a mutation (see `mutations`) that it alone is shown to catch.
 //!
-//! | invariant | source |
-//! | --- | --- |
-//! | generations rise by one; no two placements have one number | architecture, "generation" |
-//! | a placement hosts each rank once | architecture, "placement" |
-//! | a generation starts from the newest checkpoint of the journal, or from a member's memory that is no older | architecture, "Regroup" |
-//! | an Assign's placement is journalled before it is sent | architecture, "`Persist` precedes `Assign`" |
-//! | only a connected stream is spoken to, and nothing after its Close | contract of the effects |
-//! | metrics ascend by step, none twice, and are cut back to where a generation starts | "committed step" |
-//! | the committed step never falls below the newest checkpoint | "committed step" |
-//! | a checkpoint that a generation may start from is never deleted | "Checkpoints" |
-//! | a reload knows what was journalled | "`status()` before and after a crash is equal" |
-//! | a finished run has its last checkpoint | "Checkpoints" |
+//! | invariant | what must hold | source |
+//! | --- | --- | --- |
+//! | `assignments` | an Assign is of no older generation than the newest, and its placement was journalled before | architecture, "`Persist` precedes `Assign`" |
+//! | `checkpoint_kept` | a checkpoint that a generation may start from is on the disk and not deleted | "Checkpoints" |
+//! | `checkpoint_verified` | no checkpoint counts before the shell saw that it is complete | "Checkpoints" |
+//! | `committed` | the committed step never falls below the newest checkpoint | "committed step" |
+//! | `deadlines` | a tick before its deadline does nothing, and one after it leaves no deadline behind | contract of the core, rule 5 |
+//! | `donor` | a donor takes part, and is at the highest step that any survivor said | "Regroup" |
+//! | `exit` | nothing follows an Exit | contract of the effects |
+//! | `finished` | a finished run did its last step and has the checkpoint of it | "Checkpoints" |
+//! | `generations` | generations rise by one; no two placements have one number | "generation" |
+//! | `journalled_first` | what an Assign tells was journalled before | "`Persist` precedes `Assign`" |
+//! | `ledger` | the journal's ledger has no gap and no overlap up to its end, whenever one looks | "Samples" |
+//! | `metrics` | metrics ascend by step, none twice, until they are cut back | "committed step" |
+//! | `newest_state` | a generation starts from the newest checkpoint of the journal, or from a memory that is no older | "Regroup" |
+//! | `no_step_lost` | no step is cut back that a survivor who answered holds | "Lost: 0 steps" |
+//! | `orders` | an order is answered once, at once | contract of the effects |
+//! | `paused` | a paused run trains only to save what is in memory | "Phases" |
+//! | `ranks` | a placement hosts each rank once | "placement" |
+//! | `reload` | a core that folds the journal knows what the living one knows | "`status()` before and after a crash is equal" |
+//! | `set_aside` | a machine set aside takes part in no new generation, but to save the only state there is | restart budget |
+//! | `streams` | only an open stream is spoken on | contract of the effects |
+//!
+//! Two more are looked at by the world itself: `progress` (healed, the run finishes) and `silence` (messages beget
+//! messages, but not for ever).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod assignments;
+mod checkpoint_kept;
+mod checkpoint_verified;
+mod committed;
+mod deadlines;
+mod donor;
+mod exit;
+mod finished;
+mod generations;
+mod journalled_first;
+mod ledger;
+mod metrics;
+mod newest_state;
+mod no_step_lost;
+mod orders;
+mod paused;
+mod ranks;
+mod reload;
+mod set_aside;
+mod streams;
 
-use m2t_common::machine_link::{StartFrom, ToMachine, Work};
-use m2t_common::manifest::CheckpointName;
-use m2t_common::{Generation, Placement, Rank, Step};
-use m2t_coordinator_core::{Core, Effect, Record, StreamId};
+use crate::observed::{Event, Observed};
 
-/// What was seen, folded from journal and effects by code of its own.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    last: Step,
-    placements: BTreeMap<Generation, Placement>,
-    checkpoints: BTreeSet<CheckpointName>,
-    metrics: Step,
-    paused: bool,
-    closed: BTreeSet<StreamId>,
+/// A look at one thing that happens, before it is folded into what was seen.
+type Check = fn(&Observed, &Event<'_>) -> Result<(), String>;
+
+/// All of them, by name.
+pub(crate) const ALL: [(&str, Check); 20] = [
+    ("assignments", assignments::check),
+    ("checkpoint_kept", checkpoint_kept::check),
+    ("checkpoint_verified", checkpoint_verified::check),
+    ("committed", committed::check),
+    ("deadlines", deadlines::check),
+    ("donor", donor::check),
+    ("exit", exit::check),
+    ("finished", finished::check),
+    ("generations", generations::check),
+    ("journalled_first", journalled_first::check),
+    ("ledger", ledger::check),
+    ("metrics", metrics::check),
+    ("newest_state", newest_state::check),
+    ("no_step_lost", no_step_lost::check),
+    ("orders", orders::check),
+    ("paused", paused::check),
+    ("ranks", ranks::check),
+    ("reload", reload::check),
+    ("set_aside", set_aside::check),
+    ("streams", streams::check),
+];
+
+/// An invariant that does not hold, and what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) invariant: &'static str,
+    pub(crate) what: String,
 }
 
-impl Ledger {
-    /// Of a run of so many steps.
-    pub(crate) fn new(total: u64) -> Self {
-        Self {
-            last: Step(total),
-            ..Self::default()
-        }
-    }
+/// Those that this event violates.
+pub(crate) fn violated(seen: &Observed, event: &Event<'_>) -> Vec<Violation> {
+    let look = |&(invariant, check): &(&'static str, Check)| {
+        let what = check(seen, event).err()?;
+        Some(Violation { invariant, what })
+    };
+    ALL.iter().filter_map(look).collect()
+}
 
-    /// An effect is about to be carried out.
-    pub(crate) fn check(&mut self, effect: &Effect) {
-        match effect {
-            Effect::Persist(record) => self.check_record(record),
-            Effect::Send { stream, message } => {
-                assert!(
-                    !self.closed.contains(stream),
-                    "{stream:?} is closed, but was sent {message:?}"
-                );
-                self.check_message(message);
-            }
-            Effect::Close { stream } => {
-                self.closed.insert(*stream);
-            }
-            Effect::Metrics(step) => {
-                assert!(
-                    step.report.step > self.metrics,
-                    "metrics of {} after {}",
-                    step.report.step,
-                    self.metrics
-                );
-                self.metrics = step.report.step;
-            }
-            Effect::CutBack { after } => self.metrics = self.metrics.min(*after),
-            Effect::DeleteCheckpoint(name) | Effect::SetAsideCheckpoint(name) => {
-                assert!(
-                    !self.checkpoints.contains(name),
-                    "{name} is deleted, but was not dropped before"
-                );
-            }
-            Effect::VerifyCheckpoint(_) | Effect::Answer { .. } | Effect::Notice { .. } | Effect::Exit(_) => {
-            }
-        }
-    }
-
-    fn check_record(&mut self, record: &Record) {
-        match record {
-            Record::Ended | Record::Committed { .. } | Record::Replaced(_) => {}
-            Record::SetAside { .. } | Record::Readmitted { .. } => {}
-            Record::Paused => self.paused = true,
-            Record::Resumed => self.paused = false,
-            Record::Generation {
-                generation,
-                placement,
-                start_from,
-            } => {
-                let highest = self.placements.keys().next_back().copied().unwrap_or_default();
-                assert_eq!(*generation, highest.next(), "generations rise by one");
-                let is_to_be_saved = matches!(start_from, StartFrom::Donor { .. });
-                assert!(
-                    !self.paused || is_to_be_saved,
-                    "generation {generation} forms although the run is paused"
-                );
-                let ranks: Vec<Rank> = placement
-                    .devices
-                    .iter()
-                    .flat_map(|placed| placed.ranks.clone())
-                    .collect();
-                assert_eq!(
-                    ranks,
-                    (0..4).map(Rank).collect::<Vec<_>>(),
-                    "each rank is hosted once"
-                );
-                let newest = self.checkpoints.last();
-                match start_from {
-                    StartFrom::Initial => assert_eq!(newest, None, "there is a checkpoint to start from"),
-                    StartFrom::Checkpoint(name) => {
-                        assert_eq!(Some(name), newest, "it starts from the newest checkpoint");
-                    }
-                    StartFrom::Donor { device, step } => {
-                        assert!(
-                            placement.index_of(device).is_some(),
-                            "the donor {device} takes part"
-                        );
-                        let on_disk = newest.map_or(Step(0), CheckpointName::step);
-                        assert!(
-                            *step >= on_disk,
-                            "memory at {step} is older than {on_disk} on the disk"
-                        );
-                    }
-                }
-                self.placements.insert(*generation, placement.clone());
-            }
-            Record::Checkpoint(report) => {
-                self.checkpoints.insert(report.name.clone());
-            }
-            Record::CheckpointDropped { name, .. } => {
-                self.checkpoints.remove(name);
-            }
-            Record::Finished { step, .. } => {
-                assert_eq!(*step, self.last, "finished at the last step");
-            }
-            Record::Run { .. } | Record::Data(_) => {}
-        }
-    }
-
-    fn check_message(&self, message: &ToMachine) {
-        if let ToMachine::Assign(assignment) = message {
-            let highest = self.placements.keys().next_back().copied().unwrap_or_default();
-            assert_eq!(
-                assignment.generation, highest,
-                "an assignment is of the newest generation"
-            );
-            if let Work::Train(group) = &assignment.work {
-                let journalled = self.placements.get(&assignment.generation);
-                assert_eq!(
-                    journalled,
-                    Some(&group.placement),
-                    "its placement was journalled before"
-                );
-            }
-        }
-    }
-
-    /// After an input was handled whole.
-    pub(crate) fn check_state(&self, core: &Core, reloaded: &Core) {
-        let (now, after) = (core.status(), reloaded.status());
-        assert_eq!(now.generation, after.generation);
-        assert_eq!(now.checkpoint, after.checkpoint);
-        assert_eq!((now.experiment, now.world), (after.experiment, after.world));
-        let (progress, again) = (now.progress, after.progress);
-        assert_eq!(progress.is_some(), again.is_some(), "the data set is journalled");
-        if let (Some(progress), Some(checkpoint)) = (progress, now.checkpoint) {
-            assert!(
-                progress.step >= checkpoint.step,
-                "{} is below checkpoint {}",
-                progress.step,
-                checkpoint.step
-            );
-        }
-    }
-
-    /// The last step of the metrics.
-    pub(crate) fn metrics(&self) -> Step {
-        self.metrics
-    }
-
-    /// Checkpoints of the journal.
-    pub(crate) fn checkpoints(&self) -> impl Iterator<Item = u64> {
-        self.checkpoints.iter().map(|name| name.step().0)
-    }
+/// Says what is wrong where something is.
+fn holds(is_so: bool, what: impl FnOnce() -> String) -> Result<(), String> {
+    if is_so { Ok(()) } else { Err(what()) }
 }

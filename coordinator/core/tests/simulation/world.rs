@@ -1,57 +1,18 @@
-//! Everything in one struct: core, journal, machines, network, disk, clock. Actions resolve to what is possible now.
+//! Everything in one struct: the coordinator, machines, network, disk, clock. Actions resolve to what is possible now.
 
-use m2t_common::ledger::audit;
-use m2t_common::machine_link::{FromMachine, Outcome, StartFrom};
+use m2t_common::Timestamp;
+use m2t_common::machine_link::{FromMachine, Outcome};
 use m2t_common::order::Order;
-use m2t_common::recipe::resolve;
-use m2t_common::recipe::written::Source;
-use m2t_common::report::CheckpointReport;
-use m2t_common::{Generation, Timestamp};
-use m2t_coordinator_core::{
-    Core, DiskFacts, Effect, FoundCheckpoint, Input, Notice, Record, Settings, StreamId, Ticket,
-};
+use m2t_coordinator_core::{Input, StreamId, Ticket};
 
-use crate::invariants::Ledger;
+use crate::action::Action;
+use crate::history::Setting;
+use crate::invariants::Violation;
 use crate::machine::{DEVICES, Machine};
+use crate::mutations::Mutation;
 use crate::network::{Network, Packet};
-use crate::trainer::{Cluster, checkpoint};
-
-/// One thing that happens. Numbers choose among what there is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Action {
-    /// A packet arrives, not necessarily the oldest.
-    Deliver(u8),
-    /// A packet is doubled.
-    Repeat(u8),
-    /// A packet is lost.
-    Lose(u8),
-    /// A trainer does the next thing.
-    Work(u8),
-    /// A daemon gives a sign of life.
-    Heartbeat(u8),
-    /// A daemon starts, or attaches again.
-    Attach(u8),
-    /// A stream breaks.
-    BreakStream(u8),
-    /// A trainer dies.
-    KillTrainer(u8),
-    /// A daemon dies with its trainers.
-    KillDaemon(u8),
-    /// A daemon wants to leave.
-    Leave(u8),
-    /// For a moment all goes well: everything under way arrives in order, every trainer does one thing.
-    Round,
-    /// The shell finished verifying a checkpoint.
-    Verify,
-    /// Time passes.
-    Advance(u64),
-    /// The coordinator crashes after so many effects of the next input, and starts again.
-    CrashCoordinator(usize),
-    /// The coordinator is asked to stop.
-    StopCoordinator,
-    /// An operator asks something.
-    Order(u8),
-}
+use crate::shell::Shell;
+use crate::trainer::Cluster;
 
 /// What chaos reached.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,6 +24,7 @@ pub(crate) struct Seen {
     /// Coordinators that found their generation at work.
     pub(crate) went_on: u64,
     pub(crate) crashes: u64,
+    pub(crate) set_aside: u64,
 }
 
 impl Seen {
@@ -73,75 +35,52 @@ impl Seen {
         self.from_memory += more.from_memory;
         self.went_on += more.went_on;
         self.crashes += more.crashes;
+        self.set_aside += more.set_aside;
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct World {
-    settings: Settings,
-    core: Core,
-    journal: Vec<Record>,
+    shell: Shell,
     now: u64,
     machines: Vec<Machine>,
     network: Network,
     cluster: Cluster,
-    verifying: Vec<CheckpointReport>,
     next_stream: u64,
     next_ticket: u64,
-    answered: Option<Ticket>,
-    /// The coordinator crashes after so many more effects.
-    fuse: Option<usize>,
-    ended: Option<Outcome>,
-    recovering: bool,
-    ledger: Ledger,
-    seen: Seen,
 }
 
 impl World {
-    pub(crate) fn new(n_machines: usize, min_devices: u32, total: u64) -> Self {
-        let toml = format!(
-            "world = 4\nbatch = 8\nsteps = {total}\nwarmup_epochs = 1\n[run]\nkeep_checkpoints = 2\nrestarts = 3"
-        );
-        let toml = toml.as_str();
-        let settings = Settings {
-            recipe: resolve(Source::Experiment { name: "test", toml }, &[], None).unwrap(),
-            min_devices,
-            replace_wait: std::time::Duration::ZERO,
-            data: "/data".into(),
-            output: "/output".into(),
-            probe: "probe".into(),
-            version: "1".into(),
-        };
+    pub(crate) fn new(setting: &Setting, mutation: Option<Mutation>) -> Self {
         let mut world = Self {
-            core: Core::new(settings.clone(), Vec::new()).unwrap(),
-            settings,
-            journal: Vec::new(),
+            shell: Shell::new(setting, mutation),
             now: 1_000,
-            machines: (0..n_machines).map(Machine::new).collect(),
+            machines: (0..setting.n_machines).map(Machine::new).collect(),
             network: Network::default(),
             cluster: Cluster {
-                total,
+                total: setting.total,
                 ..Cluster::default()
             },
-            verifying: Vec::new(),
             next_stream: 0,
             next_ticket: 0,
-            answered: None,
-            fuse: None,
-            ended: None,
-            recovering: false,
-            ledger: Ledger::new(total),
-            seen: Seen::default(),
         };
-        world.input(Input::Started(DiskFacts::default()));
+        world.start();
         world
     }
 
-    pub(crate) fn seen(&self) -> Seen {
-        self.seen
+    /// What was seen, or what was wrong.
+    pub(crate) fn end(self) -> Result<Seen, Vec<Violation>> {
+        if self.shell.is_broken() {
+            Err(self.shell.broken)
+        } else {
+            Ok(self.shell.seen)
+        }
     }
 
     pub(crate) fn act(&mut self, action: Action) {
+        if self.shell.is_broken() {
+            return;
+        }
         let n = self.machines.len();
         let pick = |index: u8| usize::from(index) % n;
         match action {
@@ -177,23 +116,30 @@ impl World {
             Action::Verify => self.verify(),
             Action::Advance(milliseconds) => {
                 self.now += milliseconds;
-                self.input(Input::Tick);
+                self.input(&Input::Tick);
             }
-            Action::CrashCoordinator(after) => self.fuse = Some(after),
-            Action::StopCoordinator => self.input(Input::Stop),
+            Action::CrashCoordinator(after) => self.shell.fuse = Some(after),
+            Action::StopCoordinator => self.input(&Input::Stop),
             Action::Order(choice) => self.order(choice, pick(choice)),
         }
-        if self.ended.is_some_and(|outcome| outcome != Outcome::Finished) {
+        if self
+            .shell
+            .ended
+            .is_some_and(|outcome| outcome != Outcome::Finished)
+        {
             self.restart();
         }
     }
 
     /// Everything works from now on, and people start what is down: the run must finish.
     pub(crate) fn heal_and_finish(&mut self) {
-        self.fuse = None;
+        self.shell.fuse = None;
         for _ in 0..2_000 {
-            match self.ended {
-                Some(Outcome::Finished) => return self.check_finished(),
+            if self.shell.is_broken() {
+                return;
+            }
+            match self.shell.ended {
+                Some(Outcome::Finished) => return self.shell.over(),
                 Some(Outcome::Stopped | Outcome::Failed) => self.restart(),
                 None => self.ask(Order::Resume),
             }
@@ -202,7 +148,8 @@ impl World {
             }
             self.round();
         }
-        panic!("no progress: {:#?}\n{:#?}", self.core.status(), self.machines);
+        let what = format!("{:#?}\n{:#?}", self.shell.status(), self.machines);
+        self.shell.fail("progress", what);
     }
 
     fn order(&mut self, choice: u8, machine: usize) {
@@ -215,15 +162,10 @@ impl World {
         });
     }
 
-    /// Asks, and checks that the answer came before anything else, unless the coordinator crashed.
     fn ask(&mut self, order: Order) {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        let crashes = self.seen.crashes;
-        let ended = self.ended.is_some();
-        self.input(Input::Order { ticket, order });
-        let answered = self.answered == Some(ticket);
-        assert!(answered || ended || self.seen.crashes > crashes, "no answer");
+        self.input(&Input::Order { ticket, order });
     }
 
     /// All that can happen happens once; when it is nothing, time passes.
@@ -237,7 +179,7 @@ impl World {
                 self.say(machine, news);
             }
         }
-        while !self.verifying.is_empty() {
+        while !self.shell.verifying.is_empty() {
             self.verify();
         }
         idle &= self.network.is_empty();
@@ -248,7 +190,7 @@ impl World {
                 self.say(machine, vec![FromMachine::Heartbeat]);
             }
             self.deliver_all();
-            self.input(Input::Tick);
+            self.input(&Input::Tick);
         }
     }
 
@@ -260,21 +202,8 @@ impl World {
             };
             self.deliver(packet);
         }
-        panic!("messages beget messages: {:?}", self.network);
-    }
-
-    fn check_finished(&self) {
-        assert!(
-            matches!(self.journal.last(), Some(Record::Finished { .. })),
-            "{:?}",
-            self.journal.last()
-        );
-        assert!(self.cluster.disk.contains(&self.cluster.total));
-        // Whatever happened, each position of each epoch counted once, and who did it is known.
-        let account = self.core.account();
-        let plan = self.settings.recipe.plan(account.n_samples).unwrap();
-        let proof = audit(&account.ledger, &plan.shards).unwrap();
-        assert_eq!(proof.steps, self.cluster.total);
+        let what = format!("messages beget messages: {:?}", self.network);
+        self.shell.fail("silence", what);
     }
 
     fn attach(&mut self, machine: usize) {
@@ -295,8 +224,8 @@ impl World {
 
     fn deliver(&mut self, packet: Packet) {
         match packet {
-            Packet::Up(stream, message) => self.input(Input::Message { stream, message }),
-            Packet::UpEnded(stream) => self.input(Input::StreamEnded { stream }),
+            Packet::Up(stream, message) => self.input(&Input::Message { stream, message }),
+            Packet::UpEnded(stream) => self.input(&Input::StreamEnded { stream }),
             Packet::Down(stream, message) => {
                 let Some(machine) = self
                     .machines
@@ -321,83 +250,16 @@ impl World {
     }
 
     fn verify(&mut self) {
-        if let Some(report) = self.verifying.pop() {
-            assert!(self.cluster.disk.contains(&report.step.0));
-            self.input(Input::CheckpointVerified(report));
+        if let Some(report) = self.shell.verifying.pop() {
+            self.input(&Input::CheckpointVerified(report));
         }
     }
 
-    /// Hands an input to the core and carries out its effects, unless the fuse burns down in between.
-    fn input(&mut self, input: Input) {
-        if self.ended.is_some() {
-            return;
-        }
-        let mut effects = Vec::new();
-        self.core.handle(Timestamp(self.now), input, &mut effects);
-        for effect in effects {
-            if let Some(left) = &mut self.fuse {
-                if *left == 0 {
-                    self.fuse = None;
-                    self.seen.crashes += 1;
-                    return self.restart();
-                }
-                *left -= 1;
-            }
-            self.ledger.check(&effect);
-            self.carry_out(effect);
-        }
-        let reloaded = Core::new(self.settings.clone(), self.journal.clone()).unwrap();
-        self.ledger.check_state(&self.core, &reloaded);
-        for step in self.ledger.checkpoints() {
-            assert!(
-                self.cluster.disk.contains(&step),
-                "checkpoint {step} is journalled, but not on the disk"
-            );
-        }
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Persist(record) => {
-                if let Record::Generation {
-                    start_from,
-                    generation,
-                    ..
-                } = &record
-                {
-                    self.seen.generations += 1;
-                    match start_from {
-                        StartFrom::Initial => {}
-                        StartFrom::Checkpoint(_) => self.seen.from_checkpoint += 1,
-                        StartFrom::Donor { .. } => self.seen.from_memory += 1,
-                    }
-                    assert!(*generation > Generation(0));
-                }
-                self.journal.push(record);
-            }
-            Effect::Send { stream, message } => self.network.send(Packet::Down(stream, message)),
-            Effect::Close { stream } => self.network.send(Packet::DownEnded(stream)),
-            Effect::Metrics(_) => self.seen.steps += 1,
-            Effect::VerifyCheckpoint(report) => self.verifying.push(report),
-            Effect::DeleteCheckpoint(name) | Effect::SetAsideCheckpoint(name) => {
-                self.cluster.disk.remove(&name.step().0);
-            }
-            Effect::Answer { ticket, .. } => self.answered = Some(ticket),
-            Effect::Notice { notice, .. } => self.notice(&notice),
-            Effect::CutBack { .. } => {}
-            Effect::Exit(outcome) => self.ended = Some(outcome),
-        }
-    }
-
-    fn notice(&mut self, notice: &Notice) {
-        match notice {
-            Notice::Recovering { .. } => self.recovering = true,
-            Notice::Training { .. } if self.recovering => {
-                self.recovering = false;
-                self.seen.went_on += 1;
-            }
-            Notice::Ended { .. } => self.recovering = false,
-            _ => {}
+    fn input(&mut self, input: &Input) {
+        let now = Timestamp(self.now);
+        self.shell.input(now, input, &mut self.network, &mut self.cluster);
+        if self.shell.crashed {
+            self.restart();
         }
     }
 
@@ -409,18 +271,11 @@ impl World {
             .filter_map(|machine| machine.stream)
             .collect();
         self.network.coordinator_crashed(streams.into_iter());
-        self.verifying.clear();
-        self.ended = None;
-        self.core = Core::new(self.settings.clone(), self.journal.clone()).unwrap();
-        let found = self.cluster.disk.iter().map(|&step| FoundCheckpoint {
-            report: checkpoint(step),
-            n_samples: 24,
-        });
-        let found = found.collect();
-        self.input(Input::Started(DiskFacts {
-            found,
-            damaged: Vec::new(),
-            metrics: self.ledger.metrics(),
-        }));
+        self.start();
+    }
+
+    fn start(&mut self) {
+        let now = Timestamp(self.now);
+        self.shell.start(now, &mut self.network, &mut self.cluster);
     }
 }
