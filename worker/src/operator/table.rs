@@ -33,7 +33,7 @@ pub fn render(status: &Status) -> String {
     if !status.waits.is_empty() {
         let wait = |(name, wait): &(String, Duration)| format!("{name} {:.1} s", wait.as_secs_f64());
         let waits: Vec<String> = status.waits.iter().map(wait).collect();
-        let _ = writeln!(text, "\nwaits         {}", waits.join(" ≤ "));
+        let _ = writeln!(text, "\nwaits         {}", waits.join(", "));
     }
     if !status.events.is_empty() {
         text.push('\n');
