@@ -207,12 +207,12 @@ impl Core {
     /// What the state allows, whatever brought it there: a generation forms when there are enough devices, a drain ends
     /// when every device has stopped. Called after each input, so that no handler has to think of it.
     fn settle(&mut self, effects: &mut Vec<Effect>) {
-        match &self.phase {
-            Phase::Draining { .. } => self.settle_drain(effects),
-            Phase::Training { .. } => self.settle_training(effects),
-            Phase::Gathering { .. } | Phase::Regrouping { .. } | Phase::Recovering { .. } => {}
-            Phase::Forming { .. } | Phase::Paused => {}
-            Phase::Finished { .. } | Phase::Stopped { .. } | Phase::Failed(_) => {}
+        if matches!(self.phase, Phase::Training { .. }) {
+            self.settle_training(effects);
+        }
+        // Also a drain that begins only now: after a crash of the coordinator every device may have stopped already.
+        if matches!(self.phase, Phase::Draining { .. }) {
+            self.settle_drain(effects);
         }
         if matches!(self.phase, Phase::Regrouping { .. }) {
             self.settle_regroup(effects);

@@ -15,9 +15,13 @@ impl Core {
     pub(crate) fn order(&mut self, ticket: Ticket, order: Order, effects: &mut Vec<Effect>) {
         let answer = self.judge(&order);
         let accepted = matches!(answer, Answer::Accepted(_));
-        match order {
+        match &order {
             Order::Pause if accepted && !self.history.paused => self.persist(Record::Paused, effects),
             Order::Resume if accepted => self.persist(Record::Resumed, effects),
+            Order::Readmit(machine) if accepted => {
+                let machine = machine.clone();
+                self.persist(Record::Readmitted { machine }, effects);
+            }
             _ => {}
         }
         effects.push(Effect::Answer { ticket, answer });

@@ -77,14 +77,8 @@ impl Core {
         }
     }
 
-    /// An operator takes a machine back, with its whole budget.
+    /// An operator took a machine back, with its whole budget.
     pub(crate) fn readmit(&mut self, machine: &MachineName, effects: &mut Vec<Effect>) {
-        self.persist(
-            Record::Readmitted {
-                machine: machine.clone(),
-            },
-            effects,
-        );
         self.failures.retain(|device, _| device.machine != *machine);
         self.assign(machine, effects);
     }

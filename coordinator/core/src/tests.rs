@@ -7,6 +7,7 @@ mod forming;
 mod membership;
 mod orders;
 mod resume;
+mod scenarios;
 mod training;
 
 use std::collections::BTreeMap;
@@ -91,10 +92,15 @@ impl Story {
 
     /// A run that continues `journal` with what is on the disk.
     fn resumed(min_devices: u32, journal: Vec<Record>, disk: DiskFacts) -> Self {
-        let core = Core::new(settings(min_devices), journal.clone()).unwrap();
+        Self::resumed_at(1_000, settings(min_devices), journal, disk)
+    }
+
+    /// The same, at another time.
+    fn resumed_at(now: u64, settings: Settings, journal: Vec<Record>, disk: DiskFacts) -> Self {
+        let core = Core::new(settings, journal.clone()).unwrap();
         let mut story = Self {
             core,
-            now: 1_000,
+            now,
             journal,
             last: Vec::new(),
         };

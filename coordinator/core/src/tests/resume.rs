@@ -1,7 +1,8 @@
 //! A coordinator that starts again.
 
 use super::*;
-use crate::ResumeError;
+use crate::{ResumeError, Ticket};
+use m2t_common::order::Order;
 use m2t_common::status::{PhaseName, Status};
 
 /// What of a status is journalled.
@@ -55,6 +56,29 @@ fn what_a_checkpoint_holds_counts_also_where_the_coordinator_was_killed_before_i
     let after = Story::resumed(4, before.journal, disk);
     assert_eq!(after.effects(), ["persist committed 1"]);
     assert_eq!(after.core.account().ledger.spans[0].generation, Generation(1));
+}
+
+#[test]
+fn a_drain_that_ended_while_no_coordinator_ran_is_over_at_once() {
+    let mut before = Story::training(4);
+    before.step();
+    before.checkpoint();
+    let (ticket, order) = (Ticket(0), Order::Pause);
+    before.input(Input::Order { ticket, order });
+    let disk = DiskFacts {
+        found: vec![found(1)],
+        ..DiskFacts::default()
+    };
+    let mut after = Story::resumed(4, before.journal, disk);
+    for (stream, machine) in [(1, "a"), (2, "b")] {
+        let trainers = [(DeviceIndex(0), Generation(1)), (DeviceIndex(1), Generation(1))];
+        let trainers = trainers.into_iter().collect();
+        let hello = hello(machine, 7, 2);
+        after.say(stream, FromMachine::Hello(Hello { trainers, ..hello }));
+        after.say(stream, FromMachine::Ready(facts()));
+    }
+    after.news_of_all(&News::Stopped { step: Step(1) });
+    assert_eq!(after.core.status().phase, PhaseName::Paused);
 }
 
 #[test]

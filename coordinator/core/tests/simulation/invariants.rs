@@ -16,7 +16,7 @@
 //! | `metrics` | metrics ascend by step, none twice, until they are cut back | "committed step" |
 //! | `newest_state` | a generation starts from the newest checkpoint of the journal, or from a memory that is no older | "Regroup" |
 //! | `no_step_lost` | no step is cut back that a survivor who answered holds | "Lost: 0 steps" |
-//! | `orders` | an order is answered once, at once | contract of the effects |
+//! | `orders` | an order is answered once, at once, and not before the wish is journalled | contract of the effects |
 //! | `paused` | a paused run trains only to save what is in memory | "Phases" |
 //! | `ranks` | a placement hosts each rank once | "placement" |
 //! | `reload` | a core that folds the journal knows what the living one knows | "`status()` before and after a crash is equal" |

@@ -47,6 +47,8 @@ pub(crate) enum Mutation {
     ThrowsMemoryAway,
     /// An operator is not answered.
     LeavesUnanswered,
+    /// An operator is answered before the wish is journalled.
+    AnswersTooEarly,
     /// It is not journalled that the run was resumed.
     ForgetsTheResume,
     /// Two devices of a placement have the same rank, and another rank has none.
@@ -62,7 +64,7 @@ pub(crate) enum Mutation {
 }
 
 /// Every bug, and the invariant that must catch it.
-const CAUGHT_BY: [(Mutation, &str); 23] = [
+const CAUGHT_BY: [(Mutation, &str); 24] = [
     (Mutation::SendsAnOldGeneration, "assignments"),
     (Mutation::DeletesTooEarly, "checkpoint_kept"),
     (Mutation::BelievesUnverified, "checkpoint_verified"),
@@ -80,6 +82,7 @@ const CAUGHT_BY: [(Mutation, &str); 23] = [
     (Mutation::TakesAnOldCheckpoint, "newest_state"),
     (Mutation::ThrowsMemoryAway, "no_step_lost"),
     (Mutation::LeavesUnanswered, "orders"),
+    (Mutation::AnswersTooEarly, "orders"),
     (Mutation::ForgetsTheResume, "paused"),
     (Mutation::HostsARankTwice, "ranks"),
     (Mutation::ForgetsACheckpoint, "reload"),
@@ -103,7 +106,9 @@ impl Mutation {
             Self::SendsAnOldGeneration | Self::KeepsTheMeetingPoint => {
                 effects.iter_mut().for_each(|effect| self.change_message(effect));
             }
-            Self::DeletesTooEarly | Self::ExitsTooEarly | Self::ClosesTooEarly => self.reorder(effects),
+            Self::DeletesTooEarly | Self::ExitsTooEarly | Self::ClosesTooEarly | Self::AnswersTooEarly => {
+                self.reorder(effects);
+            }
             Self::CountsTwice | Self::DoublesMetrics => self.double(effects),
             Self::ForgetsToCount => {
                 let forms = |effect: &Effect| matches!(effect, Effect::Persist(Record::Generation { .. }));
@@ -168,6 +173,7 @@ impl Mutation {
         let is_late = |effect: &Effect| match effect {
             Effect::DeleteCheckpoint(_) => self == Self::DeletesTooEarly,
             Effect::Exit(_) => self == Self::ExitsTooEarly,
+            Effect::Answer { .. } => self == Self::AnswersTooEarly,
             Effect::Close { .. } => self == Self::ClosesTooEarly,
             _ => false,
         };

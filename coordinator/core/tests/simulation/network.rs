@@ -1,7 +1,7 @@
 //! The network between machines and coordinator. Chaos takes packets in any order; healing takes them in order. A
 //! stream that ended delivers nothing more, as with the real shell.
 
-use m2t_common::machine_link::{FromMachine, ToMachine};
+use m2t_common::machine_link::{FromMachine, ToMachine, Work};
 use m2t_common::report::News;
 use m2t_coordinator_core::StreamId;
 
@@ -36,7 +36,8 @@ impl Packet {
     }
 
     /// What is not lost on a stream that lives: the handshake, which is said once and waited for, and a trainer's word that it
-    /// failed or waits for a group, which has no deadline of its own. (A real stream loses only by ending, and then all is said again.)
+    /// failed or waits for a group, which has no deadline of its own; and that its trainers are to end, which the core counts on:
+    /// it does not ask again who is warm. (A real stream loses only by ending, and then all is said again.)
     /// Everything else is made up for by a later message or a deadline.
     fn is_fixed(&self) -> bool {
         let failed = |message: &FromMachine| match message {
@@ -49,6 +50,7 @@ impl Packet {
             Self::Up(_, message) => {
                 self.is_edge() || matches!(message, FromMachine::Ready(_)) || failed(message)
             }
+            Self::Down(_, ToMachine::Assign(assignment)) => assignment.work == Work::Idle,
             Self::Down(_, message) => matches!(message, ToMachine::Welcome(_)),
             Self::UpEnded(_) | Self::DownEnded(_) => true,
         }

@@ -26,7 +26,7 @@ pub(crate) enum Event<'a> {
     /// All effects of an input are carried out.
     Settled(Settled<'a>),
     /// Everything was healed and the run is over.
-    Over(&'a Account),
+    Over(Over<'a>),
 }
 
 /// An input and what the core made of it.
@@ -48,6 +48,14 @@ pub(crate) struct Settled<'a> {
     pub(crate) reloaded: &'a Status,
     /// The account of the journal, where the journal grew.
     pub(crate) account: Option<&'a Account>,
+    /// Steps of the checkpoints on the disk.
+    pub(crate) disk: &'a BTreeSet<u64>,
+}
+
+/// What is left of a run that is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Over<'a> {
+    pub(crate) account: &'a Account,
     /// Steps of the checkpoints on the disk.
     pub(crate) disk: &'a BTreeSet<u64>,
 }

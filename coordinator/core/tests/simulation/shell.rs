@@ -14,7 +14,7 @@ use crate::history::Setting;
 use crate::invariants::{Violation, violated};
 use crate::mutations::Mutation;
 use crate::network::{Network, Packet};
-use crate::observed::{Event, Handled, Observed, Settled};
+use crate::observed::{Event, Handled, Observed, Over, Settled};
 use crate::trainer::{Cluster, checkpoint};
 use crate::world::Seen;
 
@@ -147,9 +147,12 @@ impl Shell {
     }
 
     /// The run is over: what is left must be whole.
-    pub(crate) fn over(&mut self) {
+    pub(crate) fn over(&mut self, cluster: &Cluster) {
         let account = self.core.account();
-        self.look(&Event::Over(&account));
+        self.look(&Event::Over(Over {
+            account: &account,
+            disk: &cluster.disk,
+        }));
     }
 
     /// Something is wrong that is no single event's fault.

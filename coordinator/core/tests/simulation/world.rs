@@ -139,7 +139,7 @@ impl World {
                 return;
             }
             match self.shell.ended {
-                Some(Outcome::Finished) => return self.shell.over(),
+                Some(Outcome::Finished) => return self.shell.over(&self.cluster),
                 Some(Outcome::Stopped | Outcome::Failed) => self.restart(),
                 None => self.ask(Order::Resume),
             }

@@ -23,7 +23,7 @@ pub(super) fn check(seen: &Observed, event: &Event<'_>) -> Result<(), String> {
             })
         }
         Event::Settled(settled) => settled.account.map_or(Ok(()), |account| prove(seen, account)),
-        Event::Over(account) => prove(seen, account),
+        Event::Over(over) => prove(seen, over.account),
         _ => Ok(()),
     }
 }
