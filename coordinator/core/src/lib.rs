@@ -64,6 +64,7 @@ mod phase;
 mod reason;
 mod recover;
 mod regroup;
+mod replicas;
 mod settings;
 mod standby;
 mod status;

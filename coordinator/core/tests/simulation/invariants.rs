@@ -109,7 +109,7 @@ impl Ledger {
                     StartFrom::Checkpoint(name) => {
                         assert_eq!(Some(name), newest, "it starts from the newest checkpoint");
                     }
-                    StartFrom::Donor { device, step } => {
+                    StartFrom::Donor { device, step, .. } => {
                         assert!(
                             placement.index_of(device).is_some(),
                             "the donor {device} takes part"
@@ -132,7 +132,8 @@ impl Ledger {
             Record::Finished { step, .. } => {
                 assert_eq!(*step, self.last, "finished at the last step");
             }
-            Record::Run { .. } | Record::Data(_) => {}
+            Record::Run { .. } | Record::Data(_) | Record::Vouched { .. } => {}
+            Record::Differ { .. } | Record::NoMajority { .. } => {}
         }
     }
 
