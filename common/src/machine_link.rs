@@ -4,7 +4,7 @@
 //! The link is level-triggered: each [`Assignment`] is the machine's whole current assignment with its generation, and
 //! the daemon reconciles to it. A lost, repeated or late message needs no special case.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -175,6 +175,9 @@ pub enum StartFrom {
         device: DeviceId,
         /// The step its state is at.
         step: Step,
+        /// Devices whose states are not to be trusted: they take the donor's, also where they stand at its step.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        distrusted: BTreeSet<DeviceId>,
     },
 }
 

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::Step;
 use crate::schedule::{LearningRateCourse, Schedule};
 use crate::shard::Shards;
 pub use error::RecipeError;
@@ -119,6 +120,17 @@ pub enum Reduction {
     Exact,
     /// In floating point: half the bytes; equal bits only for one placement.
     Float,
+}
+
+/// How much of what was trained on is kept, for the audit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LedgerDetail {
+    /// Which generation did which steps; the samples follow from the plan.
+    #[default]
+    Brief,
+    /// Also the samples each rank consumed in each step, by their numbers, in a file of its own.
+    Full,
 }
 
 /// What is computed in a step, and how often.
@@ -224,6 +236,13 @@ pub struct Operation {
     /// Failures longer ago are forgiven.
     #[serde(with = "duration", default = "written::restart_window")]
     pub restart_window: Duration,
+    /// Steps between two comparisons of the whole state over all devices; 0: never. With `teacher_statistics = "local"` devices
+    /// differ by design, and nothing is compared.
+    #[serde(default = "written::replica_check")]
+    pub replica_check: u64,
+    /// How much of what was trained on is kept.
+    #[serde(default)]
+    pub ledger: LedgerDetail,
     /// Silence after which a machine counts as lost. Every other wait is derived from it.
     #[serde(with = "duration")]
     pub heartbeat_timeout: Duration,
@@ -289,6 +308,13 @@ pub struct Plan {
 }
 
 impl Recipe {
+    /// Whether every device says the digest of its whole state once it stands at `step`.
+    pub fn is_replica_check(&self, step: Step) -> bool {
+        let every = self.run.replica_check;
+        let is_whole = self.training.teacher_statistics == TeacherStatistics::Global;
+        is_whole && every > 0 && step.0 > 0 && step.0.is_multiple_of(every)
+    }
+
     /// B, images of a step over all ranks.
     pub fn global_batch(&self) -> u64 {
         u64::from(self.training.world) * u64::from(self.training.batch_per_rank)

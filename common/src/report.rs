@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Step;
+use crate::ids::{Rank, Step};
 use crate::manifest::CheckpointName;
 use crate::shard::Sample;
 
@@ -25,6 +25,22 @@ pub struct StepReport {
     pub data_wait: Duration,
     /// Files of this device's ranks that could not be decoded and were replaced, in the order of their places.
     pub replaced: Vec<ReplacedFile>,
+    /// Digest of the whole state after the commit, where this step's states are compared over all devices
+    /// ([`Recipe::is_replica_check`](crate::Recipe::is_replica_check)).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_digest: Option<String>,
+    /// What this device's ranks consumed, where that is kept (`ledger = "full"`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<RankSamples>,
+}
+
+/// The samples of one rank in one step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankSamples {
+    /// The rank.
+    pub rank: Rank,
+    /// Its samples, in their order in the batch.
+    pub samples: Vec<Sample>,
 }
 
 /// A file that cannot be decoded, and the one taken in its place.

@@ -109,6 +109,8 @@ mod tests {
             duration: Duration::from_nanos(1_234_567_891),
             data_wait: Duration::ZERO,
             replaced: vec![],
+            state_digest: None,
+            samples: vec![],
         });
         let held = News::Held {
             step: Step(u64::MAX),

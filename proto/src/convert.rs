@@ -2,6 +2,7 @@
 
 mod machine_link;
 mod report;
+mod start_from;
 mod status;
 #[cfg(test)]
 mod tests;

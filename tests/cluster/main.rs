@@ -11,6 +11,7 @@ mod introductions;
 mod operator;
 mod orders;
 mod refusals;
+mod replicas;
 mod runs;
 mod stops;
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -98,6 +99,7 @@ fn donor(index: u32, step: u64) -> StartFrom {
     StartFrom::Donor {
         device: device(index),
         step: Step(step),
+        distrusted: BTreeSet::new(),
     }
 }
 

@@ -36,6 +36,13 @@ impl State {
         Self(*hasher.finalize().as_bytes())
     }
 
+    /// What a memory that errs makes of it.
+    #[must_use]
+    pub fn with_a_bit_flipped(mut self) -> Self {
+        self.0[7] ^= 0x10;
+        self
+    }
+
     /// The state after `n_steps` from the beginning, as an uninterrupted run has it.
     pub fn at(recipe: &Recipe, n_steps: u64) -> Self {
         (0..n_steps).fold(Self::initial(recipe), |state, step| state.after(Step(step)))

@@ -12,6 +12,9 @@ use super::nearest::nearest;
 use super::origin::Origin;
 use super::presets;
 
+/// Keys of tables that a `--set` may also name without their table: `--set ledger=full`.
+const SHORT: [(&str, &str); 1] = [("run", "ledger")];
+
 /// What the layers laid so far say, and who said it.
 pub(super) struct Layers {
     /// Every key with the value of the highest layer that has it.
@@ -84,7 +87,13 @@ impl Layers {
 
     /// Lays one `--set` on top.
     pub(super) fn set(&mut self, text: &str) -> Result<(), RecipeError> {
-        let table = parse_set(text)?;
+        let mut table = parse_set(text)?;
+        for (within, key) in SHORT {
+            if let Some(value) = table.remove(key) {
+                let inner = Table::from_iter([(key.to_owned(), value)]);
+                table.insert(within.to_owned(), Value::Table(inner));
+            }
+        }
         if table.contains_key("base") {
             return Err(RecipeError::BaseInSet {
                 text: text.to_owned(),

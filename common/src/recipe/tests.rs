@@ -107,10 +107,32 @@ fn a_plan_follows_from_recipe_and_data() {
 }
 
 #[test]
+fn the_ledger_is_set_with_and_without_its_table() {
+    for set in ["ledger=full", "run.ledger=full", "ledger = \"full\""] {
+        assert_eq!(meant("", &[set]).unwrap().run.ledger, LedgerDetail::Full, "{set}");
+    }
+    assert_eq!(meant("", &[]).unwrap().run.ledger, LedgerDetail::Brief);
+}
+
+#[test]
+fn states_are_compared_at_every_so_many_steps_where_devices_hold_the_whole_state() {
+    let checked = |sets: &[&str], step| meant("", sets).unwrap().is_replica_check(Step(step));
+    assert!(checked(&[], 500) && checked(&[], 1_000) && !checked(&[], 501) && !checked(&[], 0));
+    assert!(checked(&["run.replica_check=3"], 6) && !checked(&["run.replica_check=0"], 6));
+    assert!(!checked(&["teacher_statistics=local"], 500));
+}
+
+#[test]
 fn a_manifest_from_before_some_keys_of_the_run_means_the_defaults() {
     let recipe = meant("", &[]).unwrap();
     let mut json = serde_json::to_value(&recipe).unwrap();
-    for key in ["replaced_limit", "restarts", "restart_window"] {
+    for key in [
+        "replaced_limit",
+        "restarts",
+        "restart_window",
+        "replica_check",
+        "ledger",
+    ] {
         json["run"].as_object_mut().unwrap().remove(key).unwrap();
     }
     assert_eq!(serde_json::from_value::<Recipe>(json).unwrap(), recipe);

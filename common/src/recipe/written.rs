@@ -236,6 +236,7 @@ impl Written {
         check.within("run.loader_ahead", self.run.loader_ahead, 1, 1024)?;
         check.within("run.replaced_limit", self.run.replaced_limit, 0.0, 1.0)?;
         check.within("run.restarts", self.run.restarts, 0, 1_000_000)?;
+        check.within("run.replica_check", self.run.replica_check, 0, 1_000_000_000)?;
         let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(3600));
         if !(shortest..=longest).contains(&self.run.heartbeat_timeout) {
             return check.refuse(
@@ -340,6 +341,11 @@ pub(super) fn restarts() -> u32 {
 /// The time in which failures are counted, likewise.
 pub(super) fn restart_window() -> Duration {
     Duration::from_secs(600)
+}
+
+/// Steps between two comparisons of all devices' states, likewise.
+pub(super) fn replica_check() -> u64 {
+    500
 }
 
 pub(super) fn replaced_limit() -> f64 {

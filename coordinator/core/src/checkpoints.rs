@@ -91,6 +91,9 @@ impl Core {
         report: CheckpointReport,
         effects: &mut Vec<Effect>,
     ) {
+        if matches!(self.phase, Phase::Regrouping { .. }) && self.is_suspect(device, report.step) {
+            return self.late_checkpoint(device, report, effects);
+        }
         let is_first = self.phase.heard().and_then(|group| group.placement.first()) == Some(device);
         let last = self.plan.as_ref().map_or(0, |plan| plan.schedule.total_steps);
         if is_first && report.step.0 <= last {
@@ -100,8 +103,19 @@ impl Core {
     }
 
     /// A checkpoint that a device was still writing when its generation ended. What was committed then is still so: it counts.
-    pub(crate) fn late_checkpoint(&mut self, report: CheckpointReport, effects: &mut Vec<Effect>) {
-        if report.step <= self.committed && self.phase.outcome().is_none() {
+    pub(crate) fn late_checkpoint(
+        &mut self,
+        device: &DeviceId,
+        report: CheckpointReport,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.is_suspect(device, report.step) {
+            // Said again, it was set aside already, and a good one of the same step may have taken its name.
+            if !self.history.checkpoints.contains_key(&report.name) && !self.verifying.contains(&report.name)
+            {
+                self.suspect(report.name, effects);
+            }
+        } else if report.step <= self.committed && self.phase.outcome().is_none() {
             self.look_at_checkpoint(report, effects);
         }
     }
@@ -161,11 +175,15 @@ impl Core {
         }
     }
 
-    /// Drops what is older than the newest K.
+    /// Drops what is older than the newest K, but for the newest of which all devices vouched that their states were equal.
     fn keep_newest(&mut self, effects: &mut Vec<Effect>) {
         let keep = self.settings.recipe.run.keep_checkpoints.max(1) as usize;
-        let n_surplus = self.history.checkpoints.len().saturating_sub(keep);
-        let surplus: Vec<CheckpointName> = self.history.checkpoints.keys().take(n_surplus).cloned().collect();
+        let names = || self.history.checkpoints.keys();
+        let n_surplus = names().len().saturating_sub(keep);
+        let is_vouched = |name: &&CheckpointName| name.step() <= self.history.vouched;
+        let vouched = names().rfind(is_vouched);
+        let surplus = names().take(n_surplus).filter(|name| Some(*name) != vouched);
+        let surplus: Vec<CheckpointName> = surplus.cloned().collect();
         for name in surplus {
             let why = Dropped::Superseded;
             let record = Record::CheckpointDropped {

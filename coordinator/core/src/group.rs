@@ -6,6 +6,8 @@ use m2t_common::machine_link::{Boundary, Group, StartFrom};
 use m2t_common::report::{Rendezvous, StepReport};
 use m2t_common::{DeviceId, Generation, MachineName, Placement, Step};
 
+use crate::replicas::Digests;
+
 /// The group of one generation.
 #[derive(Debug)]
 pub(crate) struct LiveGroup {
@@ -21,6 +23,8 @@ pub(crate) struct LiveGroup {
     pub(crate) rendezvous: Option<Rendezvous>,
     /// Digest of the run's final state, once a device did the last step.
     pub(crate) final_digest: Option<String>,
+    /// Digests of the whole state, as far as they are not compared yet.
+    pub(crate) digests: Digests,
     /// Every device of the placement.
     pub(crate) members: BTreeMap<DeviceId, Member>,
 }
@@ -83,6 +87,7 @@ impl LiveGroup {
             start_from,
             rendezvous: None,
             final_digest: None,
+            digests: Digests::default(),
             members,
         }
     }

@@ -3,7 +3,7 @@
 //! Not journalled: heartbeats, streams, each step. A coordinator that starts again hears of the steps since the last
 //! record from the machines, which keep what they said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use m2t_common::ledger::Ledger;
 use m2t_common::machine_link::{DataFacts, StartFrom};
@@ -11,7 +11,7 @@ use m2t_common::manifest::CheckpointName;
 use m2t_common::placement::Homes;
 use m2t_common::report::{CheckpointReport, ReplacedFile};
 use m2t_common::shard::Sample;
-use m2t_common::{Generation, MachineName, Placement, Recipe, Step};
+use m2t_common::{DeviceId, Generation, MachineName, Placement, Recipe, Step};
 use serde::{Deserialize, Serialize};
 
 /// One line of the journal.
@@ -64,6 +64,23 @@ pub enum Record {
         /// Which.
         machine: MachineName,
     },
+    /// All devices held the same state at this step.
+    Vouched {
+        /// The state's step.
+        step: Step,
+    },
+    /// Those devices held another state than most.
+    Differ {
+        /// At which step.
+        step: Step,
+        /// Which: what they keep is not gone on with until all agree again.
+        devices: BTreeSet<DeviceId>,
+    },
+    /// The devices' states differed, and none was held by most: the run is paused.
+    NoMajority {
+        /// At which step.
+        step: Step,
+    },
     /// An operator paused the run.
     Paused,
     /// An operator resumed it.
@@ -87,6 +104,8 @@ pub enum Dropped {
     Damaged,
     /// Its folder is gone.
     Missing,
+    /// It was written when the devices' states no longer agreed.
+    Suspect,
 }
 
 /// A journal that cannot be continued with this recipe.
@@ -145,8 +164,14 @@ pub(crate) struct History {
     pub(crate) checkpoints: BTreeMap<CheckpointName, CheckpointReport>,
     /// Machines whose trainers kept failing, and the last reason.
     pub(crate) set_aside: BTreeMap<MachineName, String>,
-    /// Whether an operator wants the run paused.
+    /// The last step at which all devices held the same state.
+    pub(crate) vouched: Step,
+    /// Devices that differed from the others since.
+    pub(crate) distrusted: BTreeSet<DeviceId>,
+    /// Whether the run is to be paused.
     pub(crate) paused: bool,
+    /// The step at which the states differed and no majority could tell which is right, if that is why it is paused.
+    pub(crate) no_majority: Option<Step>,
     /// The end: last step and final digest.
     pub(crate) finished: Option<(Step, String)>,
 }
@@ -165,7 +190,10 @@ impl Default for History {
             homes: Homes::new(),
             checkpoints: BTreeMap::new(),
             set_aside: BTreeMap::new(),
+            vouched: Step(0),
+            distrusted: BTreeSet::new(),
             paused: false,
+            no_majority: None,
             finished: None,
         }
     }
@@ -187,6 +215,10 @@ impl History {
                 // What was done beyond the start is done again.
                 self.ledger.cut(start_from.step());
                 self.start_from = start_from.clone();
+                if !matches!(start_from, StartFrom::Donor { .. }) {
+                    // Nobody goes on with what it keeps.
+                    self.distrusted.clear();
+                }
                 self.ended = false;
                 placement.update_homes(&mut self.homes);
             }
@@ -207,8 +239,20 @@ impl History {
             Record::Readmitted { machine } => {
                 self.set_aside.remove(machine);
             }
+            Record::Vouched { step } => {
+                self.vouched = *step;
+                self.distrusted.clear();
+            }
+            Record::Differ { devices, .. } => self.distrusted.extend(devices.iter().cloned()),
+            Record::NoMajority { step } => {
+                self.paused = true;
+                self.no_majority = Some(*step);
+            }
             Record::Paused => self.paused = true,
-            Record::Resumed => self.paused = false,
+            Record::Resumed => {
+                self.paused = false;
+                self.no_majority = None;
+            }
             Record::Finished { step, state_digest } => {
                 self.finished = Some((*step, state_digest.clone()));
             }

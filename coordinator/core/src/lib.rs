@@ -65,6 +65,7 @@ mod reason;
 mod recover;
 mod recovery;
 mod regroup;
+mod replicas;
 mod settings;
 mod standby;
 mod status;

@@ -22,7 +22,7 @@ impl Core {
             News::Held { step, broken } => self.device_holds(device, generation, (step, broken), effects),
             News::Failed { reason } => self.device_failed(device, generation, reason, effects),
             News::Checkpointed(report) if !self.is_current(device, generation) => {
-                self.late_checkpoint(report, effects);
+                self.late_checkpoint(device, report, effects);
             }
             news if self.is_current(device, generation) => self.group_news(device, news, effects),
             _ => {}
@@ -40,10 +40,14 @@ impl Core {
         match news {
             News::Rendezvous { rendezvous } => self.meet(device, rendezvous, effects),
             News::Ready { step } => self.device_ready(device, step, effects),
-            News::Stepped(report) => {
+            News::Stepped(mut report) => {
                 self.reach(device, Stage::Running);
+                let digest = report.state_digest.take().map(|digest| (report.step, digest));
                 self.stepped(device, report, effects);
                 self.train_when_ready(effects);
+                if let Some((step, digest)) = digest {
+                    self.state_said(device, step, digest, effects);
+                }
             }
             News::Checkpointed(report) => self.checkpointed(device, report, effects),
             News::CheckpointFailed { step, reason } => self.checkpoint_failed(step, reason, effects),

@@ -6,7 +6,7 @@ use m2t_common::order::Order;
 use m2t_common::report::ReplacedFile;
 use m2t_common::{DeviceId, Generation, MachineName, Step};
 
-use crate::reason::{DrainReason, EndCause, Failure, LostBy, Refusal, start_of};
+use crate::reason::{DrainReason, EndCause, Failure, LostBy, Refusal, list, start_of};
 use crate::recovery::Recovery;
 
 /// Something worth telling.
@@ -207,6 +207,44 @@ pub enum Notice {
         /// Which.
         name: CheckpointName,
     },
+    /// Some devices held another state than most.
+    #[error(
+        "at step {step} the state of {} is not that of the other devices, as it still was at step {agreed}: it takes theirs, and they go on; \
+         if it happens again, look at its memory and processor",
+        list(.devices)
+    )]
+    ReplicaDiffers {
+        /// Where that was seen.
+        step: Step,
+        /// Which.
+        devices: Vec<DeviceId>,
+        /// Where all last agreed.
+        agreed: Step,
+    },
+    /// The devices held different states, and none was held by most.
+    #[error(
+        "at step {step} the states of {} differ and none is that of most, so the run is paused; \
+         m2t resume goes on from step {resume_from}, of before they last agreed, and does the steps since again",
+        list(.devices)
+    )]
+    NoMajority {
+        /// Where that was seen.
+        step: Step,
+        /// All devices.
+        devices: Vec<DeviceId>,
+        /// The newest checkpoint that is left.
+        resume_from: Step,
+    },
+    /// A checkpoint may hold a wrong state.
+    #[error(
+        "checkpoint {name} was written after step {agreed}, where the devices last agreed, and was set aside"
+    )]
+    Suspect {
+        /// Which.
+        name: CheckpointName,
+        /// Where all last agreed.
+        agreed: Step,
+    },
     /// All steps are done.
     #[error("finished at step {step}; the state's digest is {state_digest}")]
     Finished {
@@ -250,6 +288,9 @@ impl Notice {
             | Self::AlsoFailed { .. }
             | Self::StandByFailed { .. }
             | Self::SetAside { .. }
+            | Self::ReplicaDiffers { .. }
+            | Self::NoMajority { .. }
+            | Self::Suspect { .. }
             | Self::Damaged { .. }
             | Self::Missing { .. } => Weight::Trouble,
             Self::Ended { cause, .. } if !matches!(cause, EndCause::Drained { .. } | EndCause::Paused) => {
@@ -290,6 +331,9 @@ impl Notice {
             Self::Checkpoint { .. } => "checkpoint_complete",
             Self::Damaged { .. } => "checkpoint_damaged",
             Self::Missing { .. } => "checkpoint_missing",
+            Self::ReplicaDiffers { .. } => "replica_differs",
+            Self::NoMajority { .. } => "replicas_without_majority",
+            Self::Suspect { .. } => "checkpoint_suspect",
             Self::Finished { .. } => "run_finished",
             Self::Stopped { .. } => "run_stopped",
             Self::Failed(_) => "run_failed",

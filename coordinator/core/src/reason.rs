@@ -141,6 +141,22 @@ pub enum EndCause {
         /// How long was waited.
         after: Duration,
     },
+    /// Some devices held another state than most.
+    #[error("at step {step} the state of {} was not that of the other devices", list(.devices))]
+    ReplicaDiffers {
+        /// Which.
+        devices: Vec<DeviceId>,
+        /// Where that was seen.
+        step: Step,
+    },
+    /// The devices held different states, and none was held by most.
+    #[error("at step {step} the states of the devices differed, and none is that of most: {}", list(.devices))]
+    NoMajority {
+        /// All devices.
+        devices: Vec<DeviceId>,
+        /// Where that was seen.
+        step: Step,
+    },
     /// An operator paused the run before its first step.
     #[error("the run was paused")]
     Paused,

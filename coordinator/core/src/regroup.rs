@@ -36,7 +36,7 @@ impl Core {
             .is_some_and(|group| group.before(Stage::Stopped).is_empty());
         let is_on_disk = match cause {
             EndCause::Drained { .. } => all_stopped,
-            EndCause::Paused => true,
+            EndCause::Paused | EndCause::NoMajority { .. } => true,
             _ => false,
         };
         let (group, why, awaited) = match std::mem::replace(&mut self.phase, Phase::gathering()) {
@@ -95,7 +95,8 @@ impl Core {
         let survivors: BTreeMap<DeviceId, Option<Step>> = group
             .members
             .iter()
-            .filter(|(device, _)| !failed(device) && self.can_be_asked(&device.machine, awaited))
+            .filter(|(device, _)| !failed(device) && !self.is_distrusted(device))
+            .filter(|(device, _)| self.can_be_asked(&device.machine, awaited))
             .map(|(device, member)| {
                 (
                     device.clone(),
@@ -143,6 +144,7 @@ impl Core {
 
     /// A member of the group that was says where it stands.
     pub(crate) fn survivor_holds(&mut self, device: &DeviceId, step: Step) {
+        let is_trusted = !self.is_distrusted(device);
         if let Phase::Regrouping { group, survivors, .. } = &mut self.phase
             && let Some(member) = group.members.get_mut(device)
         {
@@ -150,7 +152,9 @@ impl Core {
             if let Some(marks) = &mut self.marks {
                 marks.aborted = self.now;
             }
-            survivors.insert(device.clone(), Some(step));
+            if is_trusted {
+                survivors.insert(device.clone(), Some(step));
+            }
         }
     }
 
@@ -234,7 +238,12 @@ impl Core {
     fn go_on_from(&mut self, donor: DeviceId, step: Step, devices: &[DeviceId], effects: &mut Vec<Effect>) {
         self.commit(step, effects);
         self.count_upto(step, effects);
-        self.form(devices, StartFrom::Donor { device: donor, step }, effects);
+        let start_from = StartFrom::Donor {
+            device: donor,
+            step,
+            distrusted: self.history.distrusted.clone(),
+        };
+        self.form(devices, start_from, effects);
         if self.stopping {
             self.begin_drain(DrainReason::Stop, effects);
         } else if self.history.paused {

@@ -121,7 +121,13 @@ impl Core {
                 let ready = self.machines.values().filter(|machine| self.may_train(machine));
                 let n: usize = ready.map(|machine| machine.hello.devices.len()).sum();
                 let at = self.history.start_step();
-                format!("paused at step {at}, with {n} devices ready; m2t resume goes on")
+                let why = self.history.no_majority.map_or_else(String::new, |step| {
+                    format!(
+                        " because at step {step} the states of the devices differed and none was that of most; \
+                         steps after {at} are done again"
+                    )
+                });
+                format!("paused at step {at}, with {n} devices ready{why}; m2t resume goes on")
             }
             Phase::Finished { step } => format!("all {step} steps are done"),
             Phase::Stopped { resume_from } => {

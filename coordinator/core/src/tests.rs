@@ -6,11 +6,12 @@ mod ending;
 mod forming;
 mod membership;
 mod orders;
+mod replicas;
 mod resume;
 mod scenarios;
 mod training;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use m2t_common::machine_link::{
     Boundary, DataFacts, DeviceFacts, FromMachine, Hello, StartFrom, ToMachine, Work,
@@ -19,7 +20,7 @@ use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::resolve;
 use m2t_common::recipe::written::Source;
 use m2t_common::report::{CheckpointReport, News, Rendezvous, StepReport};
-use m2t_common::{DeviceIndex, Generation, Placement, Recipe, Step, Timestamp};
+use m2t_common::{DeviceId, DeviceIndex, Generation, Placement, Recipe, Step, Timestamp};
 use std::time::Duration;
 
 use crate::{Core, DiskFacts, Effect, FoundCheckpoint, Input, Record, Settings, StreamId};
@@ -73,6 +74,8 @@ fn report(step: u64) -> StepReport {
         duration: Duration::from_millis(100),
         data_wait: Duration::from_millis(10),
         replaced: vec![],
+        state_digest: None,
+        samples: vec![],
     }
 }
 
@@ -289,7 +292,16 @@ fn show_record(record: &Record) -> String {
             start_from,
         } => {
             let start = match start_from {
-                StartFrom::Donor { device, step } => format!("{step} of {device}"),
+                StartFrom::Donor {
+                    device,
+                    step,
+                    distrusted,
+                } if distrusted.is_empty() => format!("{step} of {device}"),
+                StartFrom::Donor {
+                    device,
+                    step,
+                    distrusted,
+                } => format!("{step} of {device}, not of {}", show_devices(distrusted)),
                 other => other.step().to_string(),
             };
             format!(
@@ -304,10 +316,21 @@ fn show_record(record: &Record) -> String {
         Record::Replaced(file) => format!("replaced {}", file.sample.0),
         Record::SetAside { machine, .. } => format!("set aside {machine}"),
         Record::Readmitted { machine } => format!("readmitted {machine}"),
+        Record::Vouched { step } => format!("vouched {step}"),
+        Record::Differ { step, devices } => format!("differ {step} {}", show_devices(devices)),
+        Record::NoMajority { step } => format!("no majority {step}"),
         Record::Paused => "paused".into(),
         Record::Resumed => "resumed".into(),
         Record::Finished { step, state_digest } => format!("finished {step} {state_digest}"),
     }
+}
+
+fn show_devices(devices: &BTreeSet<DeviceId>) -> String {
+    devices
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn show_placement(placement: &Placement) -> String {

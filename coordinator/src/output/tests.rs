@@ -24,6 +24,8 @@ fn step(step: u64) -> CommittedStep {
             duration: Duration::from_millis(500),
             data_wait: Duration::from_millis(20),
             replaced: vec![],
+            state_digest: None,
+            samples: vec![],
         },
         rates: Rates {
             learning_rate: 0.05,

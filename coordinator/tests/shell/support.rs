@@ -227,6 +227,8 @@ pub(crate) fn report(step: u64) -> StepReport {
         duration: Duration::from_millis(10),
         data_wait: Duration::from_millis(1),
         replaced: vec![],
+        state_digest: None,
+        samples: vec![],
     }
 }
 

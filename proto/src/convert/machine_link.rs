@@ -5,12 +5,11 @@
 use std::path::Path;
 
 use m2t_common::machine_link::{
-    Assignment, Boundary, DataFacts, DeviceFacts, FromMachine, Group, Hello, Outcome, StartFrom, ToMachine,
-    Welcome, Work,
+    Assignment, Boundary, DataFacts, DeviceFacts, FromMachine, Group, Hello, Outcome, ToMachine, Welcome,
+    Work,
 };
-use m2t_common::{DeviceId, DeviceIndex, DevicePlacement, Generation, Placement, Rank, Recipe, Step};
+use m2t_common::{DeviceId, DeviceIndex, DevicePlacement, Generation, Placement, Rank, Recipe};
 
-use super::report::checkpoint_name;
 use super::{duration_from_wire, duration_to_wire};
 use crate::error::{WireError, invalid, required};
 use crate::wire;
@@ -276,39 +275,6 @@ impl TryFrom<wire::Group> for Group {
             start_from,
             rendezvous: group.rendezvous.map(Into::into),
             boundary,
-        })
-    }
-}
-
-impl From<StartFrom> for wire::group::StartFrom {
-    fn from(start: StartFrom) -> Self {
-        match start {
-            StartFrom::Initial => Self::Initial(wire::FromInitial {}),
-            StartFrom::Checkpoint(name) => Self::Checkpoint(name.to_string()),
-            StartFrom::Donor { device, step } => Self::Donor(wire::Donor {
-                machine: device.machine.into(),
-                device: device.index.0,
-                step: step.0,
-            }),
-        }
-    }
-}
-
-impl TryFrom<wire::group::StartFrom> for StartFrom {
-    type Error = WireError;
-
-    fn try_from(start: wire::group::StartFrom) -> Result<Self, WireError> {
-        use wire::group::StartFrom as Wire;
-        Ok(match start {
-            Wire::Initial(wire::FromInitial {}) => Self::Initial,
-            Wire::Checkpoint(name) => Self::Checkpoint(checkpoint_name(&name, "Group.checkpoint")?),
-            Wire::Donor(donor) => Self::Donor {
-                device: DeviceId {
-                    machine: donor.machine.parse().map_err(|e| invalid("Donor.machine")(&e))?,
-                    index: DeviceIndex(donor.device),
-                },
-                step: Step(donor.step),
-            },
         })
     }
 }

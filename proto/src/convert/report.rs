@@ -1,9 +1,9 @@
 //! News of devices: `report.proto` and `m2t_common::report`.
 
-use m2t_common::Step;
 use m2t_common::manifest::CheckpointName;
-use m2t_common::report::{CheckpointReport, News, Rendezvous, ReplacedFile, StepReport};
+use m2t_common::report::{CheckpointReport, News, RankSamples, Rendezvous, ReplacedFile, StepReport};
 use m2t_common::shard::Sample;
+use m2t_common::{Rank, Step};
 
 use super::{duration_from_wire, duration_to_wire};
 use crate::error::{WireError, invalid, required};
@@ -92,6 +92,8 @@ impl From<StepReport> for wire::StepReport {
             duration: Some(duration_to_wire(report.duration)),
             data_wait: Some(duration_to_wire(report.data_wait)),
             replaced: report.replaced.into_iter().map(Into::into).collect(),
+            state_digest: report.state_digest,
+            samples: report.samples.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -108,7 +110,27 @@ impl TryFrom<wire::StepReport> for StepReport {
             duration: duration_from_wire(report.duration, "StepReport.duration")?,
             data_wait: duration_from_wire(report.data_wait, "StepReport.data_wait")?,
             replaced: report.replaced.into_iter().map(Into::into).collect(),
+            state_digest: report.state_digest,
+            samples: report.samples.into_iter().map(Into::into).collect(),
         })
+    }
+}
+
+impl From<RankSamples> for wire::RankSamples {
+    fn from(of_rank: RankSamples) -> Self {
+        Self {
+            rank: of_rank.rank.0,
+            samples: of_rank.samples.into_iter().map(|sample| sample.0).collect(),
+        }
+    }
+}
+
+impl From<wire::RankSamples> for RankSamples {
+    fn from(of_rank: wire::RankSamples) -> Self {
+        Self {
+            rank: Rank(of_rank.rank),
+            samples: of_rank.samples.into_iter().map(Sample).collect(),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use m2t_common::machine_link::{
 };
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::written::{Source, resolve};
-use m2t_common::report::{CheckpointReport, News, Rendezvous, ReplacedFile, StepReport};
+use m2t_common::report::{CheckpointReport, News, RankSamples, Rendezvous, ReplacedFile, StepReport};
 use m2t_common::shard::Sample;
 use m2t_common::status::{DeviceStatus, Event, MachineStatus, PhaseName, Progress, Status};
 use m2t_common::{DeviceId, DeviceIndex, DevicePlacement, Generation, Placement, Rank, Step, Timestamp};
@@ -52,6 +52,11 @@ fn all_news() -> Vec<News> {
                 by: Sample(8),
                 path: "n01/a.JPEG".into(),
                 reason: "the file is empty".into(),
+            }],
+            state_digest: Some("abc".into()),
+            samples: vec![RankSamples {
+                rank: Rank(3),
+                samples: vec![Sample(7), Sample(u64::MAX)],
             }],
         }),
         News::Checkpointed(checkpoint()),
@@ -157,6 +162,13 @@ fn every_message_to_a_daemon_survives_the_wire() {
         start_from: StartFrom::Donor {
             device: group().placement.devices[1].device.clone(),
             step: Step(401),
+            distrusted: group()
+                .placement
+                .devices
+                .iter()
+                .take(1)
+                .map(|placed| placed.device.clone())
+                .collect(),
         },
         boundary: Boundary::Hold,
         ..group()

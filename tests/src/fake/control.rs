@@ -4,6 +4,7 @@
 //!   boundary or to leave their group.
 //! - `pace`: milliseconds that each step takes.
 //! - `fault-MACHINE:DEVICE`: "STEP die", "STEP exit CODE", "STEP hang" or "STEP wedge"; done once before that step.
+//! - `corrupt-MACHINE:DEVICE`: a step; once at it, or the first later one, a bit of the device's state is flipped.
 //! - `pid-MACHINE:DEVICE`: written by the trainer when it is first started in a generation.
 
 use std::path::{Path, PathBuf};
@@ -79,6 +80,11 @@ impl Control {
         self.write(&format!("fault-{device}"), &format!("{step} {fault}"));
     }
 
+    /// Flips a bit in the state of `device` ("a:0") at `step`, once.
+    pub fn corrupt(&self, device: &str, step: u64) {
+        self.write(&format!("corrupt-{device}"), &step.to_string());
+    }
+
     /// The process id of the newest trainer of `device`.
     pub fn pid(&self, device: &str) -> Option<i32> {
         self.number(&format!("pid-{device}"))
@@ -112,6 +118,13 @@ impl Control {
     /// How long a step takes.
     pub(super) fn step_duration(&self) -> Duration {
         Duration::from_millis(self.number("pace").unwrap_or(0))
+    }
+
+    /// Whether the state of `device` is spoilt at `step`; it is asked for once a step.
+    pub(super) fn corrupts(&self, device: &DeviceId, step: Step) -> bool {
+        let name = format!("corrupt-{device}");
+        let is_due = self.number::<u64>(&name).is_some_and(|due| step.0 >= due);
+        is_due && std::fs::remove_file(self.0.join(name)).is_ok()
     }
 
     /// Suffers the fault that is due before `step`, if one is.

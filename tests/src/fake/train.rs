@@ -84,9 +84,17 @@ impl Group<'_> {
 
     /// Where a donor has the state to start from, takes it; who has it already compares.
     fn take_over(&mut self) -> Result<(), Leave> {
-        let StartFrom::Donor { device, step } = &self.start.start_from else {
+        let StartFrom::Donor {
+            device,
+            step,
+            distrusted,
+        } = &self.start.start_from
+        else {
             return Ok(());
         };
+        if distrusted.contains(&self.start.device) {
+            self.life.kept = None;
+        }
         let mine = self.life.kept.filter(|(at, _)| at == step);
         let donor = self.start.placement.index_of(device);
         let donor = donor.context("the donor has no place")?;
@@ -130,7 +138,10 @@ impl Group<'_> {
             }
             std::thread::sleep(self.life.control.step_duration());
             state = state.after(step);
-            self.report(step, since.elapsed())?;
+            if self.life.control.corrupts(&self.start.device, step.next()) {
+                state = state.with_a_bit_flipped();
+            }
+            self.report((step, &state), since.elapsed())?;
             since = Instant::now();
             step = step.next();
             self.life.kept = Some((step, state));
@@ -171,7 +182,7 @@ impl Group<'_> {
         Ok(())
     }
 
-    fn report(&mut self, step: Step, duration: Duration) -> anyhow::Result<()> {
+    fn report(&mut self, (step, after): (Step, &State), duration: Duration) -> anyhow::Result<()> {
         let (loss_by_rank, loss) = losses(step, self.start.recipe.training.world);
         self.life.say(News::Stepped(StepReport {
             step: step.next(),
@@ -181,6 +192,12 @@ impl Group<'_> {
             duration,
             data_wait: duration / 10,
             replaced: vec![],
+            state_digest: self
+                .start
+                .recipe
+                .is_replica_check(step.next())
+                .then(|| after.digest()),
+            samples: vec![],
         }))
     }
 }

@@ -86,6 +86,8 @@ mod tests {
             duration: Duration::ZERO,
             data_wait: Duration::ZERO,
             replaced: vec![],
+            state_digest: None,
+            samples: vec![],
         })
     }
 

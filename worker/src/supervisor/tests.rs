@@ -247,6 +247,8 @@ fn stepped(step: u64) -> News {
         duration: Duration::from_millis(10),
         data_wait: Duration::ZERO,
         replaced: vec![],
+        state_digest: None,
+        samples: vec![],
     })
 }
 

@@ -3,6 +3,7 @@
 //! One small all-reduce tells whether anybody needs it; where nobody does, nothing is sent. A broadcast reaches every device, also
 //! those that have the state: they take it into a buffer aside, so that one that is cut off costs them nothing.
 
+use m2t_common::machine_link::StartFrom;
 use m2t_common::recipe::TeacherStatistics;
 use m2t_common::trainer_link::Start;
 use m2t_common::{DeviceId, Step};
@@ -100,6 +101,15 @@ impl Donation {
                 Ok(())
             }
         }
+    }
+}
+
+/// A device whose state is not that of the others drops it, whatever its step: it is given theirs.
+pub fn drop_distrusted(start: &Start, kept: &mut Option<State>) {
+    if let StartFrom::Donor { distrusted, .. } = &start.start_from
+        && distrusted.contains(&start.device)
+    {
+        *kept = None;
     }
 }
 

@@ -15,7 +15,7 @@ use m2t_data::Index;
 use m2t_torch::collective::Collective;
 
 use crate::checkpoint;
-use crate::donate::Donation;
+use crate::donate::{self, Donation};
 use crate::feed::{Data, Feed};
 use crate::group;
 use crate::leave::Leave;
@@ -116,7 +116,8 @@ fn first_state(
     ranks: &[Rank],
     membership: &Arc<Membership>,
 ) -> Result<Option<Donation>, Leave> {
-    if let StartFrom::Donor { device, step } = &start.start_from {
+    if let StartFrom::Donor { device, step, .. } = &start.start_from {
+        donate::drop_distrusted(start, &mut life.kept);
         let kept = life.kept.as_ref().map(|state| state.step);
         let donation = Donation::check(start, device, *step, kept).map_err(anyhow::Error::from)?;
         return Ok(Some(donation));

@@ -85,6 +85,12 @@ impl State {
         Ok(snapshot::take(self, &gathered))
     }
 
+    /// The digest of a snapshot of it, tensor by tensor without one being made; none with local statistics, of which a device has
+    /// only a part.
+    pub fn digest(&self) -> Option<String> {
+        snapshot::digest(self)
+    }
+
     /// This device's part in a snapshot that another device takes.
     pub fn give_to_snapshot(&self, world: u32, group: &dyn Collective) -> Result<(), TorchError> {
         self.history.gather(world, group).map(drop)

@@ -49,12 +49,9 @@ impl Training<'_> {
             let committed = self
                 .trainer
                 .step(&views, &self.plan.schedule, membership.boundary())?;
-            self.tell(News::Stepped(report(
-                self.step(),
-                &committed,
-                &batch,
-                began.elapsed(),
-            )));
+            let mut report = report(self.step(), &committed, &batch, began.elapsed());
+            self.add_proofs(&mut report);
+            self.tell(News::Stepped(report));
             began = Instant::now();
             boundary = committed.boundary;
             // The last one is the end's, and a group that is held goes on at once as another.
@@ -116,6 +113,14 @@ impl Training<'_> {
         Ok(self.writer.write(job, membership)?)
     }
 
+    /// What is said only now and then, or only where it is asked for: the digest of the state, and the samples.
+    fn add_proofs(&self, report: &mut StepReport) {
+        let recipe = &self.start.recipe;
+        if recipe.is_replica_check(report.step) {
+            report.state_digest = self.trainer.state.digest();
+        }
+    }
+
     fn step(&self) -> Step {
         self.trainer.state.step
     }
@@ -167,6 +172,8 @@ fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) 
         duration,
         data_wait: batch.waited,
         replaced: replaced.collect(),
+        state_digest: None,
+        samples: Vec::new(),
     }
 }
 

@@ -122,6 +122,10 @@ fn impossible_values_are_refused_with_the_bounds() {
          | augment.crop_area=[0.5, 0.2] | --set | [0.5, 0.2] runs backwards & [0.2, 0.5]
          | augment.blur_sigma=[2.0, nan] | --set | augment.blur_sigma & between 0 and 100
          | run.keep_checkpoints=0 | --set | run.keep_checkpoints = 0 & between 1 and
+         | run.replica_check=-1 | --set | run.replica_check = -1 & not a negative one
+         | run.replica_check=2000000000 | --set | run.replica_check & between 0 and
+         | run.ledger=ful | --set run.ledger=ful: | run.ledger = "ful" & did you mean "full"
+         | ledger=ful | --set ledger=ful: | run.ledger = "ful" & did you mean "full"
          | threads_per_device=0 | --set | threads_per_device = 0 & between 1 and
         "#,
     );

@@ -231,7 +231,7 @@ impl Mutation {
     fn start_elsewhere(self, seen: &Observed, placement: &Placement, start: &mut StartFrom) {
         let newest = seen.checkpoints.last().cloned();
         match (self, start) {
-            (Self::PicksADonorBehind, StartFrom::Donor { device, step }) => {
+            (Self::PicksADonorBehind, StartFrom::Donor { device, step, .. }) => {
                 let on_disk = seen.on_disk();
                 let behind = |held: &Step| *held < *step && *held >= on_disk;
                 let mut others = seen.survivors.iter().filter(|(_, held)| behind(held));

@@ -230,9 +230,10 @@ impl Observed {
             Record::Readmitted { machine } => {
                 self.set_aside.remove(machine);
             }
-            Record::Paused => self.paused = true,
+            Record::Paused | Record::NoMajority { .. } => self.paused = true,
             Record::Resumed => self.paused = false,
             Record::Run { .. } | Record::Data(_) | Record::Replaced(_) | Record::Finished { .. } => {}
+            Record::Vouched { .. } | Record::Differ { .. } => {}
         }
     }
 }

@@ -159,7 +159,7 @@ impl Process {
             return Vec::new();
         }
         if shared.met.insert(self.device.clone()) {
-            if let StartFrom::Donor { device, step } = &group.start_from
+            if let StartFrom::Donor { device, step, .. } = &group.start_from
                 && *device == self.device
                 && self.state != Some(step.0)
             {
@@ -291,5 +291,7 @@ fn report(step: u64) -> StepReport {
         duration: Duration::from_millis(100),
         data_wait: Duration::from_millis(1),
         replaced: vec![],
+        state_digest: None,
+        samples: vec![],
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 
-use m2t_common::machine_link::StartFrom;
 use m2t_common::placement::{Homes, Placement};
 use m2t_common::recipe::written::Source;
 use m2t_common::recipe::{Recipe, resolve};
@@ -151,13 +150,15 @@ fn a_receiver_that_is_cut_off_has_no_state() {
     }
 }
 
-#[test]
-fn who_cannot_give_is_told_why() {
-    let device = |index| DeviceId {
+fn device(index: u32) -> DeviceId {
+    DeviceId {
         machine: "here".parse().unwrap(),
         index: DeviceIndex(index),
-    };
-    let mut start = Start {
+    }
+}
+
+fn start() -> Start {
+    Start {
         generation: Generation(2),
         device: device(0),
         placement: Placement::place(1, &[device(0)], &Homes::new()).unwrap(),
@@ -167,7 +168,39 @@ fn who_cannot_give_is_told_why() {
         output: "output".into(),
         start_from: StartFrom::Initial,
         address: "127.0.0.1".parse().unwrap(),
-    };
+    }
+}
+
+#[test]
+fn a_device_with_a_flipped_bit_is_seen_by_its_digest_and_takes_the_donors_state() {
+    let sound = state(7.0, 5);
+    let flawed = state(7.0, 5);
+    let digest = |state: &State| state.digest().unwrap();
+    assert_eq!(digest(&flawed), digest(&sound));
+    let whole = sound.snapshot(1, &Solo::default()).unwrap();
+    assert_eq!(digest(&sound), whole.digest(), "it is the one of a checkpoint");
+    let mut bits = flawed.momentum.view_dtype(Kind::Int).get(17);
+    bits += 1;
+    assert_ne!(digest(&flawed), digest(&sound));
+    assert_eq!(flawed.step, sound.step);
+
+    let mut start = start();
+    let mut kept = Some(flawed);
+    for (distrusted, mended) in [(1, false), (0, true)] {
+        start.start_from = StartFrom::Donor {
+            device: device(2),
+            step: Step(5),
+            distrusted: [device(distrusted)].into(),
+        };
+        drop_distrusted(&start, &mut kept);
+        share(&mut kept, &played(1, false)).unwrap();
+        assert_eq!(digest(kept.as_ref().unwrap()) == digest(&sound), mended);
+    }
+}
+
+#[test]
+fn who_cannot_give_is_told_why() {
+    let mut start = start();
     let check =
         |start: &Start, donor, kept| Donation::check(start, &device(donor), Step(5), kept).unwrap_err();
     assert!(Donation::check(&start, &device(0), Step(5), Some(Step(5))).is_ok());

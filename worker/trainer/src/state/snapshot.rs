@@ -10,8 +10,8 @@ use m2t_torch::bytes_of;
 use safetensors::Dtype;
 use tch::{Kind, Tensor};
 
-use super::State;
 use super::parameters::view;
+use super::{Histories, State};
 use crate::model::layout::{Layout, NormLayer, Parameter};
 
 /// The whole state as named bytes, in the order of the names.
@@ -51,21 +51,55 @@ pub enum SnapshotError {
 impl Snapshot {
     /// BLAKE3 over step, names, types, shapes and bytes: equal states, equal digests, in whatever file they lie.
     pub fn digest(&self) -> String {
-        let mut hasher = blake3::Hasher::new_derive_key("m2t 2026 state digest");
-        hasher.update(&self.step.0.to_le_bytes());
+        let mut digest = Digest::of(self.step);
         for (name, tensor) in &self.tensors {
-            for part in [name.as_bytes(), tensor.dtype.to_string().as_bytes()] {
-                hasher.update(&(part.len() as u64).to_le_bytes());
-                hasher.update(part);
-            }
-            hasher.update(&(tensor.shape.len() as u64).to_le_bytes());
-            for side in &tensor.shape {
-                hasher.update(&(*side as u64).to_le_bytes());
-            }
-            hasher.update(&tensor.bytes);
+            digest.add(name, tensor);
         }
-        hasher.finalize().to_hex().to_string()
+        digest.text()
     }
+}
+
+/// The digest of a state in the making; tensors come in the order of their names.
+struct Digest(blake3::Hasher);
+
+impl Digest {
+    fn of(step: Step) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("m2t 2026 state digest");
+        hasher.update(&step.0.to_le_bytes());
+        Self(hasher)
+    }
+
+    fn add(&mut self, name: &str, tensor: &NamedBytes) {
+        let hasher = &mut self.0;
+        for part in [name.as_bytes(), tensor.dtype.to_string().as_bytes()] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        hasher.update(&(tensor.shape.len() as u64).to_le_bytes());
+        for side in &tensor.shape {
+            hasher.update(&(*side as u64).to_le_bytes());
+        }
+        hasher.update(&tensor.bytes);
+    }
+
+    fn text(&self) -> String {
+        self.0.finalize().to_hex().to_string()
+    }
+}
+
+/// What [`Snapshot::digest`] says of a snapshot of `state`, with one tensor's bytes in memory at a time.
+pub(super) fn digest(state: &State) -> Option<String> {
+    let Histories::Shared(history) = &state.history else {
+        return None;
+    };
+    let own = (String::new(), history.views());
+    let mut tensors = named(state, std::iter::once((&own.0, &own.1)));
+    tensors.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut digest = Digest::of(state.step);
+    for (name, tensor) in &tensors {
+        digest.add(name, &bytes(tensor));
+    }
+    Some(digest.text())
 }
 
 /// All of `state`, with the statistics of all ranks as gathered.

@@ -1,5 +1,6 @@
 //! A daemon as far as trainers can tell: it starts them, speaks the link's lines, and hears what they say with the time.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -100,6 +101,7 @@ pub(crate) fn donor(device: u32, step: Step) -> StartFrom {
     StartFrom::Donor {
         device: id(device),
         step,
+        distrusted: BTreeSet::new(),
     }
 }
 

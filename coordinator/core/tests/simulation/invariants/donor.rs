@@ -9,7 +9,7 @@ use crate::observed::{Event, Observed};
 pub(super) fn check(seen: &Observed, event: &Event<'_>) -> Result<(), String> {
     let Event::Effect(Effect::Persist(Record::Generation {
         placement,
-        start_from: StartFrom::Donor { device, step },
+        start_from: StartFrom::Donor { device, step, .. },
         ..
     })) = event
     else {
