@@ -65,6 +65,7 @@ mod reason;
 mod recover;
 mod regroup;
 mod replicas;
+mod samples;
 mod settings;
 mod standby;
 mod status;
@@ -90,6 +91,7 @@ pub use settings::Settings;
 use history::History;
 use machine::Machine;
 use phase::Phase;
+use samples::Samples;
 use steps::Speed;
 
 /// Events kept for the status.
@@ -122,6 +124,8 @@ pub struct Core {
     published: Step,
     /// The last committed step's numbers.
     latest: Option<CommittedStep>,
+    /// What ranks consumed, as far as it is said and not written.
+    samples: Samples,
     /// How long the last steps took.
     speed: Speed,
     /// The last checkpoint that could not be written, and why; none since one was.
@@ -159,6 +163,7 @@ impl Core {
             committed: Step(0),
             published: Step(0),
             latest: None,
+            samples: Samples::default(),
             speed: Speed::default(),
             unwritten: None,
             failures: BTreeMap::new(),
@@ -199,6 +204,7 @@ impl Core {
     /// What the state allows, whatever brought it there: a generation forms when there are enough devices, a drain ends
     /// when every device has stopped. Called after each input, so that no handler has to think of it.
     fn settle(&mut self, effects: &mut Vec<Effect>) {
+        self.settle_samples(effects);
         match &self.phase {
             Phase::Draining { .. } => self.settle_drain(effects),
             Phase::Training { .. } => self.settle_training(effects),

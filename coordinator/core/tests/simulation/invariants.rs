@@ -70,6 +70,7 @@ impl Ledger {
                     "{name} is deleted, but was not dropped before"
                 );
             }
+            Effect::Samples(_) => {}
             Effect::VerifyCheckpoint(_) | Effect::Answer { .. } | Effect::Notice { .. } | Effect::Exit(_) => {
             }
         }

@@ -384,7 +384,7 @@ impl World {
             }
             Effect::Answer { ticket, .. } => self.answered = Some(ticket),
             Effect::Notice { notice, .. } => self.notice(&notice),
-            Effect::CutBack { .. } => {}
+            Effect::CutBack { .. } | Effect::Samples(_) => {}
             Effect::Exit(outcome) => self.ended = Some(outcome),
         }
     }
@@ -421,6 +421,7 @@ impl World {
             found,
             damaged: Vec::new(),
             metrics: self.ledger.metrics(),
+            samples: self.ledger.metrics(),
         }));
     }
 }
