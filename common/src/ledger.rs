@@ -7,6 +7,8 @@
 //! Why spans and not steps: between two checkpoints nothing changes but the step, so a run of a week is a few thousand
 //! lines. Steps that a generation did beyond what the next one started from are cut: they were done again, and count once.
 
+mod samples;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,7 @@ use crate::ids::{Generation, Rank, Step};
 use crate::placement::Placement;
 use crate::report::ReplacedFile;
 use crate::shard::{Permutation, Sample, Shards};
+pub use samples::{SAMPLES_FILE, SampleAudit, SampleCheck, SampleFault, SampleLine};
 
 /// Steps that one generation did and that count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -201,6 +201,7 @@ impl Driver {
             Effect::Send { stream, message } => self.send(stream, message),
             Effect::Close { stream } => drop(self.outboxes.remove(&stream)),
             Effect::Metrics(step) => self.output.add_step(&step)?,
+            Effect::Samples(line) => self.output.add_samples(&line)?,
             Effect::CutBack { after } => self.output.cut_back(after)?,
             Effect::VerifyCheckpoint(report) => self.verify(report),
             Effect::DeleteCheckpoint(name) => {

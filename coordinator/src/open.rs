@@ -104,6 +104,7 @@ fn continue_or_begin(args: &Args, settings: Settings, mut output: Output) -> any
         .with_context(|| format!("could not look for checkpoints in {}", output.folder().display()))?
         .map_err(|e| Refused::new(e.to_string()))?;
     disk.metrics = output.last_step()?;
+    disk.samples = output.keep_samples(settings.recipe.run.ledger, disk.metrics)?;
     output.write_recipe(&settings.recipe)?;
     Ok(Opened {
         core,

@@ -2,6 +2,7 @@
 
 mod lines;
 mod metrics;
+mod samples;
 mod train_log;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -9,13 +10,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use m2t_common::ledger::{Account, LEDGER_FILE};
+use m2t_common::ledger::{Account, LEDGER_FILE, SampleLine};
+use m2t_common::recipe::LedgerDetail;
 use m2t_common::status::Event;
 use m2t_common::{Recipe, Step};
 use m2t_coordinator_core::CommittedStep;
 
 use crate::open::Refused;
 use lines::Lines;
+use samples::Samples;
 
 /// An output folder that this process owns.
 pub(crate) struct Output {
@@ -24,6 +27,8 @@ pub(crate) struct Output {
     metrics: Lines,
     train_log: Lines,
     events: Lines,
+    /// Where the recipe wants them kept.
+    samples: Option<Samples>,
     /// Held locked for as long as this lives; the lock goes with the process, however it ends.
     _lock: File,
 }
@@ -58,6 +63,7 @@ impl Output {
             metrics: Lines::append(&folder.join(METRICS))?,
             train_log: Lines::append(&folder.join(TRAIN_LOG))?,
             events: Lines::append(&folder.join(EVENTS))?,
+            samples: None,
             folder: folder.to_owned(),
             _lock: lock,
         })
@@ -95,8 +101,26 @@ impl Output {
         self.train_log.add(&train_log::line(step))
     }
 
-    /// Takes every step after `after` out of metrics and log.
+    /// Keeps what ranks consume, or does not. Metrics and log tell of the steps up to `upto`. Returns the last step of which the
+    /// samples need not be told any more.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub(crate) fn keep_samples(&mut self, detail: LedgerDetail, upto: Step) -> anyhow::Result<Step> {
+        self.samples = Samples::open(&self.folder, detail, upto)?;
+        Ok(self.samples.as_ref().map_or(upto, Samples::last))
+    }
+
+    /// Adds what was consumed in a committed step.
+    pub(crate) fn add_samples(&mut self, line: &SampleLine) -> anyhow::Result<()> {
+        self.samples.as_mut().map_or(Ok(()), |samples| samples.add(line))
+    }
+
+    /// Takes every step after `after` out of metrics, log and samples.
     pub(crate) fn cut_back(&mut self, after: Step) -> anyhow::Result<()> {
+        if let Some(samples) = &mut self.samples {
+            samples.cut_back(after)?;
+        }
         self.metrics
             .retain(|line| metrics::step_of(line).is_some_and(|step| step <= after))?;
         self.train_log
@@ -129,6 +153,9 @@ impl Output {
     pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
         self.metrics.finish()?;
         self.train_log.finish()?;
+        if let Some(samples) = &mut self.samples {
+            samples.finish()?;
+        }
         self.events.finish()
     }
 }

@@ -13,6 +13,7 @@ mod orders;
 mod refusals;
 mod replicas;
 mod runs;
+mod samples;
 mod stops;
 
 use m2t_common::status::{PhaseName, Status};

@@ -172,6 +172,7 @@ impl Core {
 
     /// The run is over for this coordinator: every machine is told.
     fn end(&mut self, phase: Phase, notice: Notice, effects: &mut Vec<Effect>) {
+        self.close_samples(self.committed, effects);
         self.phase = phase;
         let outcome = self.phase.outcome().unwrap_or(Outcome::Stopped);
         self.note(notice, effects);

@@ -1,5 +1,6 @@
 //! Everything the core asks the shell to do.
 
+use m2t_common::ledger::SampleLine;
 use m2t_common::machine_link::{Outcome, ToMachine};
 use m2t_common::manifest::CheckpointName;
 use m2t_common::order::Answer;
@@ -31,6 +32,8 @@ pub enum Effect {
     },
     /// Add a committed step to metrics and log. Steps come in ascending order, none twice, until a cut.
     Metrics(Box<CommittedStep>),
+    /// Add what was consumed in a committed step to the full ledger. Steps come as those of the metrics do, a little later.
+    Samples(SampleLine),
     /// Take everything after this step out of metrics and log: the next generation does it again.
     CutBack {
         /// The last step that stays.

@@ -129,6 +129,7 @@ impl Core {
             },
             effects,
         );
+        self.close_samples(start, effects);
         effects.push(Effect::CutBack { after: start });
         self.rewind(start);
         for device in group.members.keys() {

@@ -62,6 +62,8 @@ pub struct DiskFacts {
     pub damaged: Vec<(CheckpointName, String)>,
     /// The last step of the metrics.
     pub metrics: Step,
+    /// The last step of the full ledger; without one, that of the metrics.
+    pub samples: Step,
 }
 
 /// A checkpoint on the disk, as its manifest describes it.

@@ -66,6 +66,7 @@ mod recover;
 mod recovery;
 mod regroup;
 mod replicas;
+mod samples;
 mod settings;
 mod standby;
 mod status;
@@ -93,6 +94,7 @@ use history::History;
 use machine::Machine;
 use phase::Phase;
 use recovery::Marks;
+use samples::Samples;
 use steps::Speed;
 
 /// Events kept for the status.
@@ -125,6 +127,8 @@ pub struct Core {
     published: Step,
     /// The last committed step's numbers.
     latest: Option<CommittedStep>,
+    /// What ranks consumed, as far as it is said and not written.
+    samples: Samples,
     /// How long the last steps took.
     speed: Speed,
     /// The last checkpoint that could not be written, and why; none since one was.
@@ -166,6 +170,7 @@ impl Core {
             committed: Step(0),
             published: Step(0),
             latest: None,
+            samples: Samples::default(),
             speed: Speed::default(),
             unwritten: None,
             last_step_at: Timestamp(0),
@@ -208,6 +213,7 @@ impl Core {
     /// What the state allows, whatever brought it there: a generation forms when there are enough devices, a drain ends
     /// when every device has stopped. Called after each input, so that no handler has to think of it.
     fn settle(&mut self, effects: &mut Vec<Effect>) {
+        self.settle_samples(effects);
         if matches!(self.phase, Phase::Training { .. }) {
             self.settle_training(effects);
         }

@@ -43,6 +43,7 @@ impl Core {
             News::Stepped(mut report) => {
                 self.reach(device, Stage::Running);
                 let digest = report.state_digest.take().map(|digest| (report.step, digest));
+                self.consumed(report.step, std::mem::take(&mut report.samples));
                 self.stepped(device, report, effects);
                 self.train_when_ready(effects);
                 if let Some((step, digest)) = digest {

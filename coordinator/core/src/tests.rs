@@ -8,6 +8,7 @@ mod membership;
 mod orders;
 mod replicas;
 mod resume;
+mod samples;
 mod scenarios;
 mod training;
 
@@ -273,6 +274,11 @@ fn show(effect: &Effect) -> Option<String> {
         Effect::Send { stream, message } => format!("to {}: {}", stream.0, show_message(message)),
         Effect::Close { stream } => format!("close {}", stream.0),
         Effect::Metrics(step) => format!("metrics {}", step.report.step),
+        Effect::Samples(line) => format!(
+            "samples {} of {} ranks",
+            line.step,
+            line.ranks.iter().flatten().count()
+        ),
         Effect::CutBack { after } => format!("cut back to {after}"),
         Effect::VerifyCheckpoint(report) => format!("verify {}", report.step),
         Effect::DeleteCheckpoint(name) => format!("delete {}", name.step()),

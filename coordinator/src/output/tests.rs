@@ -141,3 +141,38 @@ fn what_a_crash_left_in_half_or_in_one_file_only_is_done_again() {
     assert_eq!(output.last_step().unwrap(), Step(3));
     assert_eq!(steps(&output), (vec![1, 2, 3], 3));
 }
+
+#[test]
+fn samples_are_kept_from_the_beginning_cut_back_and_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |step: u64| SampleLine {
+        step: Step(step),
+        epoch: 0,
+        ranks: vec![None],
+    };
+    let read = |name: &str| -> Vec<SampleLine> {
+        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let mut output = Output::open(folder.path()).unwrap();
+    assert_eq!(output.keep_samples(LedgerDetail::Full, Step(0)).unwrap(), Step(0));
+    for n in 1..=4 {
+        output.add_samples(&line(n)).unwrap();
+    }
+    output.cut_back(Step(3)).unwrap();
+    assert_eq!(read("samples.jsonl"), [line(1), line(2), line(3)]);
+    // A coordinator that died before it wrote the metrics of step 3.
+    assert_eq!(output.keep_samples(LedgerDetail::Full, Step(2)).unwrap(), Step(2));
+    assert_eq!(read("samples.jsonl").len(), 2);
+    assert_eq!(
+        output.keep_samples(LedgerDetail::Brief, Step(5)).unwrap(),
+        Step(5)
+    );
+    assert_eq!(read("samples.until-5.jsonl").len(), 2);
+    // In the midst of a run it is not begun.
+    assert_eq!(output.keep_samples(LedgerDetail::Full, Step(6)).unwrap(), Step(6));
+    output.add_samples(&line(7)).unwrap();
+    assert!(!folder.path().join("samples.jsonl").exists());
+}

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use m2t_common::Step;
 use m2t_common::machine_link::{Boundary, StartFrom};
-use m2t_common::recipe::Plan;
-use m2t_common::report::{News, StepReport};
+use m2t_common::recipe::{LedgerDetail, Plan};
+use m2t_common::report::{News, RankSamples, StepReport};
 use m2t_common::trainer_link::Start;
 
 use super::inbox::Told;
@@ -182,6 +182,20 @@ impl Group<'_> {
         Ok(())
     }
 
+    /// What this device's ranks consume in `step`, where that is to be told.
+    fn samples(&self, step: Step) -> anyhow::Result<Vec<RankSamples>> {
+        if self.start.recipe.run.ledger == LedgerDetail::Brief {
+            return Ok(vec![]);
+        }
+        let plan = self.start.recipe.plan(self.start.n_samples)?;
+        let ranks = self.start.placement.devices[self.index].ranks.iter();
+        let of_rank = |&rank| RankSamples {
+            rank,
+            samples: plan.shards.samples(step, rank).1,
+        };
+        Ok(ranks.map(of_rank).collect())
+    }
+
     fn report(&mut self, (step, after): (Step, &State), duration: Duration) -> anyhow::Result<()> {
         let (loss_by_rank, loss) = losses(step, self.start.recipe.training.world);
         self.life.say(News::Stepped(StepReport {
@@ -197,7 +211,7 @@ impl Group<'_> {
                 .recipe
                 .is_replica_check(step.next())
                 .then(|| after.digest()),
-            samples: vec![],
+            samples: self.samples(step)?,
         }))
     }
 }

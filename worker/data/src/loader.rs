@@ -72,6 +72,8 @@ pub struct Batch {
 pub struct RankViews {
     /// The rank.
     pub rank: Rank,
+    /// Its samples, in the order of their places; those of replaced files, too.
+    pub samples: Vec<Sample>,
     /// `[b, 3, pixels, pixels]` each, normalised.
     pub views: [Vec<f32>; 2],
 }

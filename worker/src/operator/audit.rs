@@ -1,15 +1,19 @@
 //! `m2t audit`: proves from a run's output folder that every position of every epoch counted exactly once.
 //!
 //! It asks no coordinator and trusts no trainer: the plan is made anew from the recipe, the ledger is laid out on it position
-//! by position, and the metrics must tell of the same steps by the same generations.
+//! by position, and the metrics must tell of the same steps by the same generations. Where the run kept its full ledger, every sample
+//! that a rank said it consumed is compared, too.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use m2t_common::ledger::{Account, Audit, LEDGER_FILE, Ledger, audit};
+use m2t_common::ledger::{
+    Account, Audit, LEDGER_FILE, Ledger, SAMPLES_FILE, SampleAudit, SampleCheck, SampleLine, audit,
+};
+use m2t_common::shard::Shards;
 use m2t_common::{Recipe, Step};
 use serde::Deserialize;
 use serde_json::json;
@@ -53,19 +57,28 @@ pub fn run(options: &Options, out: &mut impl Write) -> anyhow::Result<ExitCode> 
     let found = audit(&account.ledger, &plan.shards).map_err(|fault| fault.to_string());
     let found = found.and_then(|proof| {
         compare(&options.run.join("metrics.jsonl"), &account.ledger)?;
-        Ok(proof)
+        let samples = compare_samples(
+            &options.run.join(SAMPLES_FILE),
+            (&plan.shards, account.ledger.end()),
+        )?;
+        Ok((proof, samples))
     });
     match &found {
-        Ok(proof) if options.json => {
+        Ok((proof, samples)) if options.json => {
             let replaced = &account.replaced;
             writeln!(
                 out,
                 "{}",
-                json!({ "clean": true, "audit": proof, "replaced": replaced })
+                json!({ "clean": true, "audit": proof, "samples": samples, "replaced": replaced })
             )?;
         }
         Err(fault) if options.json => writeln!(out, "{}", json!({ "clean": false, "fault": fault }))?,
-        Ok(proof) => tell(proof, &account, plan.schedule.total_steps, out)?,
+        Ok((proof, samples)) => {
+            tell(proof, &account, plan.schedule.total_steps, out)?;
+            if let Some(samples) = samples {
+                tell_samples(*samples, out)?;
+            }
+        }
         Err(fault) => writeln!(out, "NOT CLEAN: {fault}")?,
     }
     Ok(if found.is_ok() {
@@ -97,6 +110,38 @@ fn tell(proof: &Audit, account: &Account, total_steps: u64, out: &mut impl Write
         )?;
     }
     Ok(())
+}
+
+fn tell_samples(samples: SampleAudit, out: &mut impl Write) -> std::io::Result<()> {
+    let SampleAudit { steps, untold } = samples;
+    writeln!(
+        out,
+        "samples of {steps} steps: each rank consumed those of the plan"
+    )?;
+    if untold > 0 {
+        writeln!(
+            out,
+            "of {untold} ranks in a step nobody told: their device was lost with its last words"
+        )?;
+    }
+    Ok(())
+}
+
+/// What each rank said it consumed is what the plan has, where the run kept that.
+fn compare_samples(path: &Path, (shards, upto): (&Shards, Step)) -> Result<Option<SampleAudit>, String> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    let mut check = SampleCheck::new(shards);
+    for (number, line) in (1..).zip(BufReader::new(file).lines()) {
+        let line = line.map_err(|error| format!("{}: {error}", path.display()))?;
+        let line: SampleLine = serde_json::from_str(&line)
+            .map_err(|error| format!("{}, line {number}: {error}", path.display()))?;
+        check.line(&line).map_err(|fault| fault.to_string())?;
+    }
+    check.end(upto).map(Some).map_err(|fault| fault.to_string())
 }
 
 /// The metrics tell of each step of the ledger once, in order, by the generation that did it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use m2t_common::machine_link::{Boundary, StartFrom};
-use m2t_common::recipe::{Plan, Recipe};
-use m2t_common::report::{News, ReplacedFile, StepReport};
+use m2t_common::recipe::{LedgerDetail, Plan, Recipe};
+use m2t_common::report::{News, RankSamples, ReplacedFile, StepReport};
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
 use m2t_data::Batch;
@@ -50,7 +50,7 @@ impl Training<'_> {
                 .trainer
                 .step(&views, &self.plan.schedule, membership.boundary())?;
             let mut report = report(self.step(), &committed, &batch, began.elapsed());
-            self.add_proofs(&mut report);
+            self.add_proofs(&mut report, &batch);
             self.tell(News::Stepped(report));
             began = Instant::now();
             boundary = committed.boundary;
@@ -114,8 +114,15 @@ impl Training<'_> {
     }
 
     /// What is said only now and then, or only where it is asked for: the digest of the state, and the samples.
-    fn add_proofs(&self, report: &mut StepReport) {
+    fn add_proofs(&self, report: &mut StepReport, batch: &Batch) {
         let recipe = &self.start.recipe;
+        if recipe.run.ledger == LedgerDetail::Full {
+            let consumed = batch.ranks.iter().map(|of_rank| RankSamples {
+                rank: of_rank.rank,
+                samples: of_rank.samples.clone(),
+            });
+            report.samples = consumed.collect();
+        }
         if recipe.is_replica_check(report.step) {
             report.state_digest = self.trainer.state.digest();
         }

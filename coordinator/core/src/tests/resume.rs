@@ -21,6 +21,7 @@ fn a_reload_knows_what_was_journalled_and_the_next_generation_is_higher() {
         found: vec![found(1)],
         damaged: vec![],
         metrics: Step(0),
+        samples: Step(0),
     };
     let mut after = Story::resumed(4, before.journal.clone(), disk);
     assert_eq!(after.notices(), ["recovering", "run_continued"]);
@@ -92,6 +93,7 @@ fn a_damaged_newest_checkpoint_gives_way_to_the_one_before() {
         found: vec![found(1)],
         damaged: vec![(CheckpointName::new(Step(2)), "cut".into())],
         metrics: Step(0),
+        samples: Step(0),
     };
     let after = Story::resumed(4, before.journal, disk);
     assert_eq!(after.effects(), ["persist dropped 2 Damaged", "set aside 2"]);
@@ -111,6 +113,7 @@ fn the_registry_follows_the_disk() {
         found: vec![found(2), found(3), found(4)],
         damaged: vec![],
         metrics: Step(0),
+        samples: Step(0),
     };
     let after = Story::resumed(4, before.journal, disk);
     assert_eq!(
@@ -134,6 +137,7 @@ fn a_lost_journal_is_replaced_by_the_checkpoints_and_their_data_set_binds() {
         found: vec![found(3)],
         damaged: vec![],
         metrics: Step(0),
+        samples: Step(0),
     };
     let mut story = Story::resumed(4, vec![], disk);
     story.hello(1, "a", 4);
@@ -190,6 +194,7 @@ fn a_run_whose_last_checkpoint_is_of_the_last_step_is_finished() {
         found: vec![found(12)],
         damaged: vec![],
         metrics: Step(0),
+        samples: Step(0),
     };
     let mut story = Story::resumed(4, vec![], disk);
     story.hello(1, "a", 4);

@@ -92,6 +92,7 @@ impl Shell {
         let disk = DiskFacts {
             found: found.collect(),
             damaged: Vec::new(),
+            samples: self.observed.metrics,
             metrics: self.observed.metrics,
         };
         self.input(now, &Input::Started(disk), network, cluster);
@@ -216,7 +217,7 @@ impl Shell {
                 cluster.disk.remove(&name.step().0);
             }
             Effect::Notice { notice, .. } => self.notice(&notice),
-            Effect::CutBack { .. } | Effect::Answer { .. } => {}
+            Effect::CutBack { .. } | Effect::Samples(_) | Effect::Answer { .. } => {}
             Effect::Exit(outcome) => self.ended = Some(outcome),
         }
     }

@@ -246,9 +246,11 @@ impl Making {
         let mut samples = Vec::new();
         let mut ranks = Vec::new();
         for &rank in &settings.ranks {
-            samples.extend(shards.samples(step, rank).1);
+            let of_rank = shards.samples(step, rank).1;
+            samples.extend(&of_rank);
             ranks.push(RankViews {
                 rank,
+                samples: of_rank,
                 views: [vec![0.0; view_size], vec![0.0; view_size]],
             });
         }

@@ -188,6 +188,7 @@ impl Script {
         let disk = DiskFacts {
             found,
             damaged: vec![],
+            samples: Step(0),
             metrics: self.metrics,
         };
         self.streams.clear();
