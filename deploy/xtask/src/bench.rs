@@ -90,11 +90,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
         interrupt,
         work: work_folder(workspace, "recovery")?,
     };
-    fleet::build(
-        workspace,
-        interrupt,
-        &["m2t-coordinator", "m2t-worker", "m2t-trainer"],
-    )?;
+    let programs = ["-pm2t-coordinator", "-pm2t-worker", "-pm2t-trainer"];
+    fleet::build(workspace, interrupt, &programs)?;
     let baselines = match arguments.against {
         Some(Baseline::Torchrun) => torchrun::measure(&bench, arguments.baseline_runs)?,
         None => Vec::new(),

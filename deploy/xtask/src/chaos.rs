@@ -127,15 +127,20 @@ struct Chaos<'a> {
     work: PathBuf,
 }
 
-/// Runs, judges, prints the line; an error where something is not as it must be.
-pub(crate) fn run(workspace: &Workspace, arguments: &ChaosArguments, interrupt: &Interrupt) -> Result<()> {
+/// Builds the programs and lets them run.
+pub(crate) fn build_and_run(
+    workspace: &Workspace,
+    arguments: &ChaosArguments,
+    interrupt: &Interrupt,
+) -> Result<()> {
     set_up::run(workspace)?;
-    let packages: &[&str] = if arguments.fake {
-        &["m2t-coordinator", "m2t-worker", "m2t-trainer", "m2t-tests"]
-    } else {
-        &["m2t-coordinator", "m2t-worker", "m2t-trainer"]
-    };
-    crate::fleet::build(workspace, interrupt, packages)?;
+    // As the gate builds them: a part of the workspace would be built anew, for its dependencies have other features then.
+    crate::fleet::build(workspace, interrupt, &["--workspace"])?;
+    run(workspace, arguments, interrupt)
+}
+
+/// Runs, judges, prints the line; an error where something is not as it must be. The programs are built already.
+pub(crate) fn run(workspace: &Workspace, arguments: &ChaosArguments, interrupt: &Interrupt) -> Result<()> {
     let kind = if arguments.fake { "fake" } else { "real" };
     let chaos = Chaos {
         workspace,

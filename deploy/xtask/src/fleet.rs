@@ -15,12 +15,10 @@ use m2t_common::status::Status;
 use crate::interrupt::Interrupt;
 use crate::workspace::Workspace;
 
-/// Builds the programs of these packages.
-pub(crate) fn build(workspace: &Workspace, interrupt: &Interrupt, packages: &[&str]) -> Result<()> {
+/// Builds programs; `which` as cargo takes it, such as `--workspace`.
+pub(crate) fn build(workspace: &Workspace, interrupt: &Interrupt, which: &[&str]) -> Result<()> {
     let mut command = workspace.cargo(&["build", "--release", "--bins", "--quiet"]);
-    for package in packages {
-        command.args(["--package", package]);
-    }
+    command.args(which);
     eprintln!("$ {}", workspace.typed(&command));
     let mut child = command.spawn().context("cannot run cargo")?;
     let status = interrupt.wait(&mut child)?;

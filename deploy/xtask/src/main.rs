@@ -120,7 +120,7 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         }
         Command::Chaos(arguments) => {
             let interrupt = Interrupt::listen()?;
-            chaos::run(&workspace, arguments, &interrupt)?;
+            chaos::build_and_run(&workspace, arguments, &interrupt)?;
             Ok(ExitCode::SUCCESS)
         }
     }
