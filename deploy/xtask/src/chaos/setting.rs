@@ -16,7 +16,7 @@ const REAL_SHARE: f64 = 0.6;
 const FAKE_SHARE: f64 = 0.8;
 /// A step of a fake trainer.
 const FAKE_STEP: Duration = Duration::from_millis(200);
-/// Files of the fake trainers' data: enough for five steps an epoch, and three files over.
+/// Steps of an epoch of the fake trainers; three files are left over.
 const FAKE_STEPS_PER_EPOCH: u32 = 20;
 
 /// A machine as it will be.
