@@ -79,6 +79,8 @@ fn goes_on_without(cluster: &Cluster) -> Generation {
 
 /// Waits until all eight devices train again, in a generation after `before`; then lets the run end.
 fn takes_part_again(cluster: &mut Cluster, before: Generation) {
+    // A group that has committed no step does not grow.
+    cluster.control.hold(HELD + 2);
     let whole = cluster.wait_for("all eight devices again", |status| {
         status.phase == PhaseName::Training && n_training(status) == 8
     });

@@ -10,12 +10,12 @@ mod torchrun;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::interrupt::Interrupt;
-use crate::set_up;
 use crate::workspace::Workspace;
+use crate::{fleet, set_up};
 
 /// What a bench is told.
 #[derive(Args)]
@@ -90,7 +90,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
         interrupt,
         work: work_folder(workspace, "recovery")?,
     };
-    bench.build()?;
+    let programs = ["-pm2t-coordinator", "-pm2t-worker", "-pm2t-trainer"];
+    fleet::build(workspace, interrupt, &programs)?;
     let baselines = match arguments.against {
         Some(Baseline::Torchrun) => torchrun::measure(&bench, arguments.baseline_runs)?,
         None => Vec::new(),
@@ -118,34 +119,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
 
 fn work_folder(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     let work = workspace.target.join("bench").join(name);
-    match std::fs::remove_dir_all(&work) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot empty {}", work.display()));
-        }
-        _ => {}
-    }
-    std::fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
+    fleet::empty_folder(&work)?;
     Ok(work)
 }
 
 impl Bench<'_> {
     fn program(&self, name: &str) -> Command {
         Command::new(self.workspace.program(name))
-    }
-
-    fn build(&self) -> Result<()> {
-        let mut command = self.workspace.cargo(&["build", "--release", "--bins", "--quiet"]);
-        for package in ["m2t-coordinator", "m2t-worker", "m2t-trainer"] {
-            command.args(["--package", package]);
-        }
-        eprintln!("$ {}", self.workspace.typed(&command));
-        let mut child = command.spawn().context("cannot run cargo")?;
-        let status = self.interrupt.wait(&mut child)?;
-        ensure!(
-            status.success(),
-            "`{}` failed ({status})",
-            self.workspace.typed(&command)
-        );
-        Ok(())
     }
 }

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use crate::interrupt::Interrupt;
 use crate::workspace::Workspace;
-use crate::{TestArguments, set_up, show};
+use crate::{TestArguments, chaos, set_up, show};
 use suite::Counts;
 
 /// How a part of the gate ended.
@@ -61,6 +62,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &TestArguments) -> Result<Ex
     if gate.has_passed() {
         gate.part("python clients", |gate| Ok(python_clients(gate.workspace)));
         gate.check_code();
+        gate.part("chaos", |gate| chaos(gate.workspace));
         gate.part("dependencies", |gate| {
             dependencies::check(gate.workspace, arguments.advisories)
         });
@@ -162,6 +164,15 @@ fn python_clients(workspace: &Workspace) -> Outcome {
         Err(error) if std::env::var("CI").as_deref() == Ok("true") => Outcome::Failed(format!("{error:#}")),
         Err(error) => Outcome::Skipped(format!("{error:#}")),
     }
+}
+
+/// A minute of faults with real trainers, and most of one with many machines.
+fn chaos(workspace: &Workspace) -> Result<Outcome> {
+    let interrupt = Interrupt::listen()?;
+    for arguments in chaos::gate_runs() {
+        chaos::run(workspace, &arguments, &interrupt)?;
+    }
+    Ok(Outcome::Passed)
 }
 
 /// Runs a command that speaks for itself.

@@ -19,6 +19,10 @@ mod demo;
 
 mod bench;
 
+mod chaos;
+
+mod fleet;
+
 mod interrupt;
 mod show;
 
@@ -33,7 +37,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::interrupt::{Interrupt, StoppedByHand};
 use crate::workspace::Workspace;
 
-/// Set-up, test, demo and benches of m2t.
+/// Set-up, test, demo, benches and chaos of m2t.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", arg_required_else_help = true)]
 struct Arguments {
@@ -51,6 +55,8 @@ enum Command {
     Demo(DemoArguments),
     /// Measure the real programs: a line of JSON a result.
     Bench(bench::BenchArguments),
+    /// A run among faults drawn from a seed, whose result must be the calm run's.
+    Chaos(chaos::ChaosArguments),
 }
 
 /// What the gate is told.
@@ -110,6 +116,11 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Bench(arguments) => {
             let interrupt = Interrupt::listen()?;
             bench::run(&workspace, arguments, &interrupt)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Chaos(arguments) => {
+            let interrupt = Interrupt::listen()?;
+            chaos::build_and_run(&workspace, arguments, &interrupt)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -5,9 +5,7 @@
 //! starts again or heals what it took away.
 
 mod fleet;
-mod machines;
 mod phases;
-mod steps;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,9 +16,10 @@ use serde::Serialize;
 
 use super::Bench;
 use super::line::{Line, Recovered, median};
+use crate::fleet::in_short;
+use crate::fleet::machines::Machines;
+use crate::fleet::steps::Steps;
 use fleet::Fleet;
-use machines::Machines;
-use steps::Steps;
 
 /// How often metrics.jsonl is looked at while a step is awaited.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -46,7 +45,7 @@ pub(super) enum Case {
 /// Measures a case; nothing, after a line on standard error, where it cannot be.
 pub(super) fn measure(bench: &Bench<'_>, case: Case, runs: u32) -> Result<Option<Line>> {
     let machines = match case {
-        Case::Cut => match Machines::make() {
+        Case::Cut => match Machines::make(&fleet::DAEMONS) {
             Ok(machines) => Some(machines),
             Err(error) => {
                 eprintln!("skipped: case cut: no machines out of network namespaces here: {error:#}");
@@ -188,22 +187,4 @@ fn is_full(status: &Status) -> bool {
     let devices = status.machines.iter().flat_map(|machine| &machine.devices);
     let n_training = devices.filter(|device| device.ranks.len() == 1).count();
     status.phase == PhaseName::Training && n_training == status.world as usize
-}
-
-/// What an error tells of a status.
-fn in_short(status: Option<&Status>) -> String {
-    let Some(status) = status else {
-        return "the coordinator does not answer".to_owned();
-    };
-    let machines: Vec<String> = status
-        .machines
-        .iter()
-        .map(|machine| format!("machine {} is {}", machine.name, machine.state))
-        .collect();
-    format!(
-        "the run is {:?} ({}); {}",
-        status.phase,
-        status.reason,
-        machines.join(", ")
-    )
 }

@@ -21,15 +21,15 @@ struct Key {
 
 /// A completed step.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The state's step after it.
-    pub(super) step: u64,
+    pub(crate) step: u64,
     /// When its line was seen.
-    pub(super) at: Instant,
+    pub(crate) at: Instant,
 }
 
 /// All steps seen so far.
-pub(super) struct Steps {
+pub(crate) struct Steps {
     path: PathBuf,
     inode: u64,
     read: u64,
@@ -39,7 +39,7 @@ pub(super) struct Steps {
 
 impl Steps {
     /// Follows a file that need not be there yet.
-    pub(super) fn follow(path: PathBuf) -> Self {
+    pub(crate) fn follow(path: PathBuf) -> Self {
         Self {
             path,
             inode: 0,
@@ -49,7 +49,7 @@ impl Steps {
     }
 
     /// Reads what is new.
-    pub(super) fn look(&mut self) -> Result<()> {
+    pub(crate) fn look(&mut self) -> Result<()> {
         let cannot = || format!("cannot read {}", self.path.display());
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
@@ -85,19 +85,35 @@ impl Steps {
     }
 
     /// The first step of any generation after this one.
-    pub(super) fn first_after(&self, generation: u64) -> Option<Seen> {
+    pub(crate) fn first_after(&self, generation: u64) -> Option<Seen> {
         let (&(_, step), &at) = self.seen.range((generation + 1, 0)..).next()?;
         Some(Seen { step, at })
     }
 
     /// The highest step that was ever committed in this generation or one before it; 0 before the first.
-    pub(super) fn last_up_to(&self, generation: u64) -> u64 {
+    pub(crate) fn last_up_to(&self, generation: u64) -> u64 {
         let until = self.seen.range(..=(generation, u64::MAX));
         until.map(|((_, step), _)| *step).max().unwrap_or(0)
     }
 
+    /// The newest completed step.
+    pub(crate) fn last(&self) -> Option<Seen> {
+        let (&(_, step), &at) = self.seen.last_key_value()?;
+        Some(Seen { step, at })
+    }
+
+    /// How many steps were completed in one generation and again in a later one.
+    pub(crate) fn done_again(&self) -> u64 {
+        let (mut highest, mut again) = (0, 0);
+        for &(_, step) in self.seen.keys() {
+            again += u64::from(step <= highest);
+            highest = highest.max(step);
+        }
+        again
+    }
+
     /// When the steps of a generation came.
-    pub(super) fn stamps_of(&self, generation: u64) -> Vec<Instant> {
+    pub(crate) fn stamps_of(&self, generation: u64) -> Vec<Instant> {
         let of = self.seen.range((generation, 0)..=(generation, u64::MAX));
         of.map(|(_, at)| *at).collect()
     }
@@ -135,6 +151,8 @@ mod tests {
         steps.look().unwrap();
         assert_eq!(steps.first_after(1).unwrap().step, 2);
         assert_eq!(steps.last_up_to(1), 3, "what was cut back counts as done");
+        assert_eq!(steps.done_again(), 1);
+        assert_eq!(steps.last().unwrap().step, 2);
         assert_eq!(steps.stamps_of(1)[0], first_seen, "read again is no news");
     }
 }

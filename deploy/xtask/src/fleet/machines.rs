@@ -1,8 +1,8 @@
-//! Two machines and the coordinator's as network namespaces, and a cable of each machine that can be pulled.
+//! Machines and the coordinator's as network namespaces, and a cable of each machine that can be pulled.
 //!
-//! The bridge lies in the coordinator's namespace, so nothing of it is seen outside and benches cannot collide. A pulled
-//! cable tells nobody anything: packets are dropped on both sides and no connection is reset. What a killed bench left behind
-//! is removed by the next.
+//! The bridge lies in the coordinator's namespace, so nothing of it is seen outside and fleets cannot collide. A pulled
+//! cable tells nobody anything: packets are dropped on both sides and no connection is reset. What a killed command left
+//! behind is removed by the next.
 
 use std::process::Command;
 
@@ -11,15 +11,15 @@ use rustix::process::{Pid, test_kill_process};
 
 /// Names of our namespaces begin so; the process id and who it is follow.
 const PREFIX: &str = "m2t-bench-";
-/// Coordinator first; addresses end with 1, 2, 3.
+/// Coordinator first; addresses end with 1, 2, 3, …
 const COORDINATOR: &str = "coordinator";
 
 /// The namespaces. Dropping it removes them; what runs in them must have ended before.
-pub(super) struct Machines(Vec<String>);
+pub(crate) struct Machines(Vec<String>);
 
 impl Machines {
-    /// The coordinator's, and one for each of the daemons.
-    pub(super) fn make() -> Result<Self> {
+    /// The coordinator's, and one for each of the daemons, by their names.
+    pub(crate) fn make(names: &[impl AsRef<str>]) -> Result<Self> {
         remove_leftovers()?;
         let mut machines = Self(Vec::new());
         machines.add(COORDINATOR)?;
@@ -35,7 +35,8 @@ impl Machines {
             "bridge",
         ])?;
         ip(&["-n", &bridge, "link", "set", "bridge", "up"])?;
-        for (i, name) in super::fleet::DAEMONS.into_iter().enumerate() {
+        for (i, name) in names.iter().enumerate() {
+            let name = name.as_ref();
             machines.add(name)?;
             let inside = machines.inside(name);
             ip(&[
@@ -57,27 +58,33 @@ impl Machines {
     }
 
     /// Where the coordinator listens.
-    pub(super) fn listen() -> String {
+    pub(crate) fn listen() -> String {
         format!("{}:0", address(1))
     }
 
     /// The same command on a machine; the process is the program itself.
-    pub(super) fn wrap(&self, name: &str, command: &Command) -> Command {
+    pub(crate) fn wrap(&self, name: &str, command: &Command) -> Command {
         let mut wrapped = Command::new("ip");
         wrapped
             .args(["netns", "exec", &self.inside(name)])
             .arg(command.get_program())
             .args(command.get_args());
+        for (key, value) in command.get_envs() {
+            match value {
+                Some(value) => wrapped.env(key, value),
+                None => wrapped.env_remove(key),
+            };
+        }
         wrapped
     }
 
     /// Pulls a machine's cable.
-    pub(super) fn cut(&self, name: &str) -> Result<()> {
+    pub(crate) fn cut(&self, name: &str) -> Result<()> {
         ip(&["-n", &self.inside(COORDINATOR), "link", "set", name, "down"])
     }
 
     /// Plugs it in again.
-    pub(super) fn heal(&self, name: &str) -> Result<()> {
+    pub(crate) fn heal(&self, name: &str) -> Result<()> {
         ip(&["-n", &self.inside(COORDINATOR), "link", "set", name, "up"])
     }
 
@@ -96,7 +103,7 @@ impl Machines {
 impl Drop for Machines {
     fn drop(&mut self) {
         for namespace in &self.0 {
-            // What stays is removed by the next bench.
+            // What stays is removed by the next command.
             let _ = ip(&["netns", "del", namespace]);
         }
     }
@@ -122,7 +129,7 @@ fn remove_leftovers() -> Result<()> {
             .and_then(|rest| rest.split('-').next()?.parse().ok())
             .and_then(Pid::from_raw);
         if owner.is_some_and(|owner| test_kill_process(owner).is_err()) {
-            // Another bench may remove it at the same time.
+            // Another command may remove it at the same time.
             let _ = ip(&["netns", "del", namespace]);
         }
     }
