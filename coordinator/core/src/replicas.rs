@@ -103,7 +103,7 @@ impl Core {
         };
         match verdict(&said) {
             Verdict::Agree => self.persist(Record::Vouched { step }, effects),
-            Verdict::Differ(devices) => self.replicas_differ(step, devices, effects),
+            Verdict::Differ(devices) => self.replicas_differ(step, &devices, effects),
             Verdict::NoMajority => self.no_majority(step, said.into_keys().collect(), effects),
         }
     }
@@ -114,7 +114,7 @@ impl Core {
     }
 
     /// Those that differ are named, and get the state of the others.
-    fn replicas_differ(&mut self, step: Step, devices: BTreeSet<DeviceId>, effects: &mut Vec<Effect>) {
+    fn replicas_differ(&mut self, step: Step, devices: &BTreeSet<DeviceId>, effects: &mut Vec<Effect>) {
         let agreed = self.history.vouched;
         let named: Vec<DeviceId> = devices.iter().cloned().collect();
         self.persist(
