@@ -13,6 +13,7 @@ mod duration;
 mod error;
 mod layers;
 mod nearest;
+mod operation;
 mod origin;
 mod reading;
 mod refusal;
@@ -27,6 +28,7 @@ use crate::ids::Step;
 use crate::schedule::{LearningRateCourse, Schedule};
 use crate::shard::Shards;
 pub use error::RecipeError;
+pub use operation::{LedgerDetail, Operation};
 pub use origin::Origin;
 pub use written::{Entry, REPLACED_LIMIT, Resolved, load, resolve, trace};
 
@@ -122,17 +124,6 @@ pub enum Reduction {
     Float,
 }
 
-/// How much of what was trained on is kept, for the audit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LedgerDetail {
-    /// Which generation did which steps; the samples follow from the plan.
-    #[default]
-    Brief,
-    /// Also the samples each rank consumed in each step, by their numbers, in a file of its own.
-    Full,
-}
-
 /// What is computed in a step, and how often.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Training {
@@ -213,39 +204,6 @@ pub struct Augment {
     pub flip_p: f64,
     /// Probability of solarisation, a view each.
     pub solarize_p: [f64; 2],
-}
-
-/// How the run is carried out. Nothing here changes a bit of the result.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Operation {
-    /// Steps between checkpoints within an epoch; 0: only at the end of each epoch.
-    pub checkpoint_every: u64,
-    /// How many checkpoints are kept; at least 1.
-    pub keep_checkpoints: u32,
-    /// Decoding threads of each trainer.
-    pub loader_threads: u32,
-    /// Batches that are loaded ahead.
-    pub loader_ahead: u32,
-    /// The share of the data set's files that may be damaged and replaced before the run is given up, 0 to 1.
-    #[serde(default = "written::replaced_limit")]
-    pub replaced_limit: f64,
-    /// How often a trainer of one device may fail within `restart_window` before its machine is set aside.
-    #[serde(default = "written::restarts")]
-    pub restarts: u32,
-    /// Failures longer ago are forgiven.
-    #[serde(with = "duration", default = "written::restart_window")]
-    pub restart_window: Duration,
-    /// Steps between two comparisons of the whole state over all devices; 0: never. With `teacher_statistics = "local"` devices
-    /// differ by design, and nothing is compared.
-    #[serde(default = "written::replica_check")]
-    pub replica_check: u64,
-    /// How much of what was trained on is kept.
-    #[serde(default)]
-    pub ledger: LedgerDetail,
-    /// Silence after which a machine counts as lost. Every other wait is derived from it.
-    #[serde(with = "duration")]
-    pub heartbeat_timeout: Duration,
 }
 
 /// The duration that a text such as "250ms", "10s", "5m" or "1h" says.

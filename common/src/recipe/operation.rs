@@ -1,0 +1,51 @@
+//! How a run is carried out: the keys under `[run]`. None of them changes a bit of the result.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{duration, written};
+
+/// How much of what was trained on is kept, for the audit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LedgerDetail {
+    /// Which generation did which steps; the samples follow from the plan.
+    #[default]
+    Brief,
+    /// Also the samples each rank consumed in each step, by their numbers, in a file of its own.
+    Full,
+}
+
+/// How the run is carried out. Nothing here changes a bit of the result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// Steps between checkpoints within an epoch; 0: only at the end of each epoch.
+    pub checkpoint_every: u64,
+    /// How many checkpoints are kept; at least 1.
+    pub keep_checkpoints: u32,
+    /// Decoding threads of each trainer.
+    pub loader_threads: u32,
+    /// Batches that are loaded ahead.
+    pub loader_ahead: u32,
+    /// The share of the data set's files that may be damaged and replaced before the run is given up, 0 to 1.
+    #[serde(default = "written::replaced_limit")]
+    pub replaced_limit: f64,
+    /// How often a trainer of one device may fail within `restart_window` before its machine is set aside.
+    #[serde(default = "written::restarts")]
+    pub restarts: u32,
+    /// Failures longer ago are forgiven.
+    #[serde(with = "duration", default = "written::restart_window")]
+    pub restart_window: Duration,
+    /// Steps between two comparisons of the whole state over all devices; 0: never. With `teacher_statistics = "local"` devices
+    /// differ by design, and nothing is compared.
+    #[serde(default = "written::replica_check")]
+    pub replica_check: u64,
+    /// How much of what was trained on is kept.
+    #[serde(default)]
+    pub ledger: LedgerDetail,
+    /// Silence after which a machine counts as lost. Every other wait is derived from it.
+    #[serde(with = "duration")]
+    pub heartbeat_timeout: Duration,
+}
