@@ -95,6 +95,8 @@ impl Core {
     pub(crate) fn settle_pause(&mut self, effects: &mut Vec<Effect>) {
         if self.history.paused && matches!(self.phase, Phase::Gathering { .. }) {
             self.phase = Phase::Paused;
+            // The time a run is paused is no time of a regroup.
+            self.marks = None;
             self.assign_all(effects);
         }
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Chaos;
 
 /// Keys of a line of metrics that tell of the machines, not of the mathematics.
-const OF_MACHINES: [&str; 3] = ["generation", "images_per_second", "data_wait"];
+const OF_MACHINES: [&str; 4] = ["generation", "images_per_second", "data_wait", "recovery"];
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn line(step: u64, loss: f64, generation: u64) -> Value {
-        json!({ "step": step, "loss": loss, "generation": generation, "data_wait": 0.5, "images_per_second": 10 * generation })
+        json!({ "step": step, "loss": loss, "generation": generation, "data_wait": 0.5, "images_per_second": 10 * generation, "recovery": { "met": generation } })
     }
 
     #[test]
