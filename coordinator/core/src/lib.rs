@@ -15,26 +15,21 @@
 //!
 //! # The phases
 //! ```text
-//!                        enough devices                 every device ready
-//!        ┌────────────┐ ───────────────► ┌─────────┐ ─────────────────────► ┌──────────┐
-//!  ────► │ Gathering  │                  │ Forming │                        │ Training │
-//!        └────────────┘ ◄─────────────── └─────────┘                        └──────────┘
-//!          ▲   ▲   │ stop   generation ended │ stop                           │      │ stop, a machine leaves,
-//!          │   │   │                         │            generation ended    │      │ or the last step is near
-//!          │   └───┼─────────────────────────┼────────────────────────────────┘      ▼
-//!          │       ▼                         ▼                                   ┌──────────┐
-//!          │    ┌─────────┐ ◄────────────────┴────────────────────────────────── │ Draining │
-//!          │    │ Stopped │      every device stopped, or the deadline passed    └──────────┘
-//!          │    └─────────┘                                                       │        │ every device
-//!          └──────────────────── the leaving machines are dismissed ──────────────┘        ▼ did the last step
-//!                                                                                     ┌──────────┐
-//!  Failed: after three generations in a row whose trainers failed before any step     │ Finished │
-//!  was committed, or a drain because more files are damaged than the recipe bears.    └──────────┘
+//!               enough devices stand by           every device ready
+//!  Gathering ─────────────────────────► Forming ─────────────────────► Training ─► Draining ─► Gathering, Regrouping,
+//!      ▲                                   ▲ │                          │  ▲                   Stopped, Finished
+//!      │ nobody kept a state   placed on   │ │ generation ended         │  │ all members heard
+//!      │                       what is left│ ▼                          │  │
+//!      └──────────────────────────────── Regrouping ◄───────────────────┘  Recovering (coordinator started again)
 //! ```
-//! Paused: what Gathering becomes for as long as an operator wants the run paused; a drain precedes it.
+//! Draining: all devices stop after the same step, with a checkpoint (stop, pause, too many damaged files, or too few stay) or with
+//! their state in memory (a machine leaves or is set aside, the group grows); or the last step is near. Paused: what
+//! Gathering becomes for as long as the run is to be paused. Failed: after three generations in a row whose trainers failed
+//! before any step was committed, when every machine is set aside, or past the limit of damaged files.
 //!
-//! A generation ends when a trainer of it fails, a machine of it is lost, or no step is committed for too long; the next
-//! one starts from the newest checkpoint. Forming, Training and Draining carry their group of devices; nothing of it outlives the phase.
+//! A generation ends when a trainer of it fails, a collective breaks, a machine of it is lost, or no step is committed for too long.
+//! Its survivors say where they stand, and the next one goes on from the farthest (`regroup`); only where nobody kept a state, from the
+//! newest checkpoint. Phases with a group carry it; nothing of it outlives them.
 //!
 //! # Level-triggered
 //! Whatever a machine says, its answer carries its whole current assignment (a heartbeat is answered by nothing else),
