@@ -78,7 +78,8 @@ fn a_trainer_that_stands_still_is_replaced_by_deadline() {
     wait_held_at(&cluster, 13);
     let stopped = cluster.control.pid("b:1").unwrap();
     kill_process(Pid::from_raw(stopped).unwrap(), Signal::STOP).unwrap();
-    cluster.control.release();
+    // Far enough for the deadline, not to the end of the run: the status is to be seen.
+    cluster.control.hold(40);
     let status = cluster.wait_for("a new generation", |status| status.generation.0 == 2);
     assert!(
         status
@@ -90,5 +91,6 @@ fn a_trainer_that_stands_still_is_replaced_by_deadline() {
     );
     // It never wakes: its daemon killed it.
     wait_until_gone(stopped);
+    cluster.control.release();
     assert_finished(&mut cluster);
 }
