@@ -48,6 +48,19 @@ pub enum Jitter {
     Hue(f64),
 }
 
+/// A part of making a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The crop, resized.
+    Crop,
+    /// The colour jitter.
+    Jitter,
+    /// The blur.
+    Blur,
+    /// Greyscale, flip and solarize.
+    Rest,
+}
+
 /// Everything that makes one view out of one picture, in the order in which it is done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViewParameters {
@@ -91,13 +104,21 @@ impl ViewParameters {
     /// Makes the view on `canvas`, in 8 bits. The crop must lie within `image`, as it does when it was drawn for its
     /// size.
     pub fn render(&self, image: &Image, canvas: &mut Canvas) {
+        self.render_watched(image, canvas, |_| ());
+    }
+
+    /// As [`render`](Self::render); `after` is told each part that is done.
+    pub fn render_watched(&self, image: &Image, canvas: &mut Canvas, mut after: impl FnMut(Part)) {
         canvas.resized_crop(image, self.crop);
+        after(Part::Crop);
         for operation in &self.jitter {
             canvas.jitter(*operation);
         }
+        after(Part::Jitter);
         if let Some(sigma) = self.blur_sigma {
             canvas.gaussian_blur(sigma);
         }
+        after(Part::Blur);
         if self.grayscale {
             canvas.grayscale();
         }
@@ -107,6 +128,7 @@ impl ViewParameters {
         if self.solarize {
             canvas.solarize(128);
         }
+        after(Part::Rest);
     }
 
     /// Makes the view and writes it, normalised, to `out`: `[3, pixels, pixels]`.

@@ -10,6 +10,7 @@ pub mod decode;
 pub mod index;
 pub mod listing;
 pub mod loader;
+mod simd;
 pub mod synth;
 
 #[cfg(test)]

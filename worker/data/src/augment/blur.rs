@@ -2,8 +2,10 @@
 //!
 //! Source: Gwosdek et al., "Theoretical Foundations of Gaussian Convolution by Extended Box Filtering", 2011. A box of
 //! whole radius r has full weight and the two pixels beyond it a part; edges are repeated. The work grows with r,
-//! which is 0 or 1 for the published σ of at most 2. Written so that the compiler makes vectors of it: whole rows, and
-//! products of 16-bit numbers only.
+//! which is 0 or 1 for the published σ of at most 2. Written so that the compiler makes vectors of it (see
+//! [`crate::simd`]): whole rows of one plane, and products of 16-bit numbers only.
+
+use crate::simd::{Level, kernel};
 
 const PASSES: u8 = 3;
 
@@ -13,31 +15,52 @@ const LARGEST_SIGMA: f32 = 100.0;
 /// Rows to work in.
 #[derive(Default)]
 pub(super) struct Buffers {
-    /// A picture of the same size.
+    /// A plane of the same size.
     other: Vec<u8>,
     /// A row with its edges repeated.
     padded: Vec<u8>,
-    /// Sums over a window, one a byte of a row.
+    /// Sums over a window, one a byte of the row.
     sums: Vec<u16>,
 }
 
-/// Blurs a picture of `row` bytes a row.
-pub(super) fn gaussian(picture: &mut Vec<u8>, row: usize, sigma: f32, buffers: &mut Buffers) {
+/// Blurs one plane of `row` bytes a row.
+pub(super) fn gaussian(level: Level, plane: &mut [u8], row: usize, sigma: f32, buffers: &mut Buffers) {
     let filter = BoxFilter::for_sigma(sigma);
     if filter.is_identity() {
         return;
     }
     let Buffers { other, padded, sums } = buffers;
     sums.resize(row, 0);
-    for line in picture.chunks_exact_mut(row) {
-        for _ in 0..PASSES {
-            filter.along_row(line, padded, sums);
+    other.resize(plane.len(), 0);
+    let rows = Rows {
+        plane,
+        other,
+        padded,
+        sums,
+    };
+    filter_thrice(level, &filter, rows);
+}
+
+/// A plane, and what is worked in.
+struct Rows<'a> {
+    plane: &'a mut [u8],
+    other: &'a mut [u8],
+    padded: &'a mut Vec<u8>,
+    sums: &'a mut [u16],
+}
+
+kernel! {
+    fn filter_thrice(filter: &BoxFilter, rows: Rows<'_>) {
+        let Rows { plane, other, padded, sums } = rows;
+        for line in plane.chunks_exact_mut(sums.len()) {
+            for _ in 0..PASSES {
+                filter.along_row(line, padded, sums);
+            }
         }
-    }
-    other.resize(picture.len(), 0);
-    for _ in 0..PASSES {
-        filter.across_rows(picture, other, sums);
-        std::mem::swap(picture, other);
+        filter.across_rows(plane, other, sums);
+        filter.across_rows(other, plane, sums);
+        filter.across_rows(plane, other, sums);
+        plane.copy_from_slice(other);
     }
 }
 
@@ -75,25 +98,23 @@ impl BoxFilter {
         self.inner == Self::ONE
     }
 
-    /// Three interleaved channels, along one row.
+    /// Every byte with those beside it.
+    #[inline(always)]
     fn along_row(&self, line: &mut [u8], padded: &mut Vec<u8>, sums: &mut [u16]) {
         let margin = self.radius + 1;
         let n = line.len();
         padded.clear();
-        for _ in 0..margin {
-            padded.extend_from_slice(&line[..3]);
-        }
+        padded.resize(margin, line[0]);
         padded.extend_from_slice(line);
-        for _ in 0..margin {
-            padded.extend_from_slice(&line[n - 3..]);
-        }
-        // The byte `i` of the row as seen from `shift` pixels to the left of its window's outermost pixel.
-        let shifted = |shift: usize| &padded[3 * shift..3 * shift + n];
+        padded.resize(n + 2 * margin, line[n - 1]);
+        // The row as seen from `shift` bytes to the right of its window's outermost byte.
+        let shifted = |shift: usize| &padded[shift..shift + n];
         sum(sums, (1..=2 * self.radius + 1).map(shifted));
         self.combine(line, sums, shifted(0), shifted(2 * margin));
     }
 
     /// Every byte with those above and below it.
+    #[inline(always)]
     fn across_rows(&self, from: &[u8], to: &mut [u8], sums: &mut [u16]) {
         let row = sums.len();
         let last = from.len() / row - 1;
@@ -108,6 +129,7 @@ impl BoxFilter {
         }
     }
 
+    #[inline(always)]
     fn combine(&self, line: &mut [u8], sums: &[u16], before: &[u8], after: &[u8]) {
         // Weights have at most 25 bits; the high part of a product wraps only where the whole would not fit.
         let split = |weight: u32| ((weight >> 16) as u16, weight as u16);
@@ -125,6 +147,7 @@ impl BoxFilter {
     }
 }
 
+#[inline(always)]
 fn sum<'a>(sums: &mut [u16], lines: impl Iterator<Item = &'a [u8]>) {
     sums.fill(0);
     for line in lines {

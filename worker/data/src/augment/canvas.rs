@@ -1,20 +1,23 @@
 //! The square picture a view is made on, with the buffers the operations need. One a thread; nothing is allocated
 //! again from view to view.
 
-use std::sync::LazyLock;
-
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
 
+use super::color::{Planes, pixels};
 use super::{CropBox, Jitter, blur, color, hue};
 use crate::decode::Image;
+use crate::simd::{Level, kernel};
 
 /// A square RGB picture of fixed size. Operations change it in place, in 8 bits.
 pub struct Canvas {
     side: u32,
-    /// RGB, row by row.
-    picture: Vec<u8>,
+    level: Level,
+    /// What the resizer writes: RGB, row by row.
+    interleaved: Vec<u8>,
+    /// The picture: a red, a green and a blue plane.
+    planes: Vec<u8>,
     blur: blur::Buffers,
     resizer: Resizer,
 }
@@ -22,10 +25,17 @@ pub struct Canvas {
 impl Canvas {
     /// A canvas for views of `pixels` × `pixels`.
     pub fn new(pixels: u32) -> Self {
+        Self::with_level(pixels, Level::best())
+    }
+
+    /// One that uses these instructions of the processor; the pictures are the same.
+    pub(crate) fn with_level(pixels: u32, level: Level) -> Self {
         let size = 3 * pixels as usize * pixels as usize;
         Self {
             side: pixels,
-            picture: vec![0; size],
+            level,
+            interleaved: vec![0; size],
+            planes: vec![0; size],
             blur: blur::Buffers::default(),
             resizer: Resizer::new(),
         }
@@ -36,9 +46,18 @@ impl Canvas {
         self.side
     }
 
-    /// The picture as it stands: RGB, row by row.
-    pub fn picture(&self) -> &[u8] {
-        &self.picture
+    /// The picture as it stands: a red, a green and a blue plane, each row by row.
+    pub fn planes(&self) -> &[u8] {
+        &self.planes
+    }
+
+    /// The same, as images are decoded: RGB, row by row.
+    #[cfg(test)]
+    pub(super) fn interleaved(&self) -> Vec<u8> {
+        let n = self.planes.len() / 3;
+        (0..n)
+            .flat_map(|pixel| [0, n, 2 * n].map(|plane| self.planes[plane + pixel]))
+            .collect()
     }
 
     /// Starts with a part of `image`, resized with an antialiased triangle filter, as cropping and then resizing do:
@@ -73,55 +92,90 @@ impl Canvas {
     }
 
     fn resize(&mut self, source: &impl ImageView<Pixel = U8x3>, options: &ResizeOptions) {
-        let mut target = TypedImage::<U8x3>::from_buffer(self.side, self.side, &mut self.picture)
+        let mut target = TypedImage::<U8x3>::from_buffer(self.side, self.side, &mut self.interleaved)
             .expect("the canvas has room for its picture");
         self.resizer
             .resize_typed(source, &mut target, options)
             .expect("the box lies within the source");
+        let (interleaved, planes) = (self.interleaved.as_chunks().0, split(&mut self.planes));
+        deinterleave(self.level, interleaved, planes);
+    }
+
+    fn split(&mut self) -> Planes<'_> {
+        split(&mut self.planes)
     }
 
     /// One operation of the colour jitter.
     pub(super) fn jitter(&mut self, operation: Jitter) {
+        let level = self.level;
         match operation {
-            Jitter::Brightness(factor) => color::brightness(&mut self.picture, factor as f32),
-            Jitter::Contrast(factor) => color::contrast(&mut self.picture, factor as f32),
-            Jitter::Saturation(factor) => color::saturation(&mut self.picture, factor as f32),
-            Jitter::Hue(turn) => hue::turn(&mut self.picture, turn),
+            Jitter::Brightness(factor) => color::brightness(level, &mut self.planes, factor as f32),
+            Jitter::Contrast(factor) => color::contrast(level, self.split(), factor as f32),
+            Jitter::Saturation(factor) => color::saturation(level, self.split(), factor as f32),
+            Jitter::Hue(turn) => hue::turn(level, self.split(), turn),
         }
     }
 
     pub(super) fn gaussian_blur(&mut self, sigma: f64) {
-        let row = 3 * self.side as usize;
-        blur::gaussian(&mut self.picture, row, sigma as f32, &mut self.blur);
+        for plane in split(&mut self.planes) {
+            blur::gaussian(
+                self.level,
+                plane,
+                self.side as usize,
+                sigma as f32,
+                &mut self.blur,
+            );
+        }
     }
 
     pub(super) fn grayscale(&mut self) {
-        color::grayscale(&mut self.picture);
+        color::grayscale(self.level, self.split());
     }
 
     pub(super) fn flip(&mut self) {
-        color::flip(&mut self.picture, 3 * self.side as usize);
+        color::flip(&mut self.planes, self.side as usize);
     }
 
     pub(super) fn solarize(&mut self, threshold: u8) {
-        color::solarize(&mut self.picture, threshold);
+        color::solarize(self.level, &mut self.planes, threshold);
     }
 
     /// Writes the picture as `[3, pixels, pixels]`, each channel less its mean and over its standard deviation.
     pub fn write_normalized(&self, out: &mut [f32]) {
         assert_eq!(
             out.len(),
-            self.picture.len(),
+            self.planes.len(),
             "a view has three channels of pixels²"
         );
-        let n_pixels = self.picture.len() / 3;
-        for (channel, plane) in out.chunks_exact_mut(n_pixels).enumerate() {
-            let table = &NORMALIZED[channel];
-            for (value, pixel) in plane.iter_mut().zip(self.picture.chunks_exact(3)) {
-                *value = table[usize::from(pixel[channel])];
-            }
+        let n = (self.side as usize).pow(2);
+        let planes = out.chunks_exact_mut(n).zip(self.planes.chunks_exact(n));
+        for ((out, plane), scale) in planes.zip(SCALES) {
+            normalize(self.level, out, plane, scale);
         }
     }
+}
+
+kernel! {
+    fn deinterleave(interleaved: &[[u8; 3]], planes: Planes<'_>) {
+        for ((r, g, b), pixel) in pixels(planes).zip(interleaved) {
+            [*r, *g, *b] = *pixel;
+        }
+    }
+}
+
+kernel! {
+    fn normalize(out: &mut [f32], plane: &[u8], scale: Scale) {
+        for (out, value) in out.iter_mut().zip(plane) {
+            *out = (f32::from(*value) - scale.mean) * scale.per_level;
+        }
+    }
+}
+
+fn split(planes: &mut [u8]) -> Planes<'_> {
+    let n = planes.len() / 3;
+    let (r, rest) = planes.split_at_mut(n);
+    let (g, b) = rest.split_at_mut(n);
+    [r, g, b]
 }
 
 /// ImageNet's channel means, of values between 0 and 1.
@@ -129,12 +183,30 @@ pub const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// ImageNet's channel standard deviations.
 pub const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// Every 8-bit value of every channel, normalised.
-static NORMALIZED: LazyLock<[[f32; 256]; 3]> = LazyLock::new(|| {
-    std::array::from_fn(|channel| {
-        std::array::from_fn(|value| (value as f32 / 255.0 - MEAN[channel]) / STD[channel])
-    })
-});
+/// How a channel's levels are normalised.
+#[derive(Clone, Copy)]
+struct Scale {
+    /// In levels.
+    mean: f32,
+    per_level: f32,
+}
+
+/// A level v becomes (v/255 − mean)/std, to one rounding more or less.
+const SCALES: [Scale; 3] = {
+    let mut scales = [Scale {
+        mean: 0.0,
+        per_level: 0.0,
+    }; 3];
+    let mut channel = 0;
+    while channel < 3 {
+        scales[channel] = Scale {
+            mean: (255.0 * MEAN[channel] as f64) as f32,
+            per_level: (1.0 / (255.0 * STD[channel] as f64)) as f32,
+        };
+        channel += 1;
+    }
+    scales
+};
 
 fn bilinear() -> ResizeOptions {
     ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))

@@ -1,129 +1,85 @@
 //! Turning the hue through Pillow's 8-bit HSV, as torchvision's `adjust_hue` does.
 //!
-//! The arithmetic mixes float32 and float64 exactly where Pillow's C does, because the results are truncated. On the
-//! way to HSV it is done once, into tables: a hue depends on which channels are greatest and smallest, on their
-//! difference and on where the third lies between them; a saturation on two numbers.
+//! Pillow's C mixes float32 and float64 and truncates; this computes everything in float32, 8 or 16 pixels at a time.
+//! That the results are the same is no accident of rounding but was tried: a hue depends on the order of the channels, on their
+//! range and on where the middle one lies, a turned colour on three bytes, and the tests go through all of them.
 
-use std::sync::LazyLock;
+use super::color::{Planes, pixels};
+use crate::simd::{Level, kernel, to_level};
 
 /// Turns the hue of every pixel by `turn` of a full turn, truncated towards zero to 1/255.
-pub(super) fn turn(picture: &mut [u8], turn: f64) {
-    let shift = (turn * 255.0) as i32 as u8;
-    let sectors: [Sector; 256] = std::array::from_fn(|hue| Sector::of((hue as u8).wrapping_add(shift)));
-    let tables = &*TABLES;
-    for pixel in picture.as_chunks_mut().0 {
-        let [hue, saturation, value] = tables.hsv(*pixel);
-        *pixel = sectors[usize::from(hue)].rgb(tables.fractions[usize::from(saturation)], value);
-    }
+pub(super) fn turn(level: Level, planes: Planes<'_>, turn: f64) {
+    shift(level, planes, (turn * 255.0) as i32 as u8);
 }
 
-static TABLES: LazyLock<Tables> = LazyLock::new(Tables::new);
-
-struct Tables {
-    /// By order of the channels, then their range, then the distance of the middle one from the greatest.
-    hue: Vec<u8>,
-    /// By range, then value.
-    saturation: Vec<u8>,
-    /// Saturations as parts of 1.
-    fractions: [f64; 256],
-}
-
-impl Tables {
-    fn new() -> Self {
-        let pairs = || (0..=255u8).flat_map(|range| (0..=255u8).map(move |second| (range, second)));
-        let saturation = |(range, value): (u8, u8)| {
-            let part = f32::from(range) / f32::from(value);
-            (f64::from(part) * 255.0) as u8
-        };
-        Self {
-            hue: (0..6)
-                .flat_map(|order| pairs().map(move |(range, distance)| hue(order, range, distance)))
-                .collect(),
-            saturation: pairs().map(saturation).collect(),
-            fractions: std::array::from_fn(|s| f64::from((s as f64 / 255.0) as f32)),
+kernel! {
+    fn shift(planes: Planes<'_>, by: u8) {
+        for (r, g, b) in pixels(planes) {
+            let (hue, saturation, value) = hsv(*r, *g, *b);
+            (*r, *g, *b) = rgb(hue.wrapping_add(by), saturation, value);
         }
     }
-
-    fn hsv(&self, [r, g, b]: [u8; 3]) -> [u8; 3] {
-        let (max, min) = (r.max(g).max(b), r.min(g).min(b));
-        let range = max - min;
-        if range == 0 {
-            return [0, 0, max];
-        }
-        let (order, middle) = match () {
-            () if r == max && b == min => (0, g),
-            () if r == max => (1, b),
-            () if g == max && r == min => (2, b),
-            () if g == max => (3, r),
-            () if g == min => (4, r),
-            () => (5, g),
-        };
-        let row = usize::from(range) << 8;
-        [
-            self.hue[order << 16 | row | usize::from(max - middle)],
-            self.saturation[row | usize::from(max)],
-            max,
-        ]
-    }
 }
 
-/// The hue of a pixel whose greatest and smallest channels differ by `range` and whose middle one is `distance` below
-/// the greatest. The smallest one's part is exactly 1.
-fn hue(order: u8, range: u8, distance: u8) -> u8 {
-    let part = f32::from(distance) / f32::from(range);
-    let wide = f64::from(part);
-    let sixth = match order {
-        0 => 1.0 - part,
-        1 => part - 1.0,
-        2 => (2.0 + 1.0 - wide) as f32,
-        3 => (2.0 + wide - 1.0) as f32,
-        4 => (4.0 + 1.0 - wide) as f32,
-        _ => (4.0 + wide - 1.0) as f32,
+/// Hue (255 is a full turn), saturation and value.
+#[inline(always)]
+fn hsv(r: u8, g: u8, b: u8) -> (u8, u8, u8) {
+    let (max, min) = (r.max(g).max(b), r.min(g).min(b));
+    // One exclusive or of all three and two of them leaves the third.
+    let middle = r ^ g ^ b ^ max ^ min;
+    // A grey pixel divides by 1; its saturation is 0 and its hue of no consequence.
+    let range = f32::from(max.wrapping_sub(min));
+    let part = f32::from(max.wrapping_sub(middle)) / range.max(1.0);
+    // In sixths of a turn: the greatest channel gives the place, the smallest the direction.
+    let rising = if r == max {
+        b == min
+    } else if g == max {
+        r == min
+    } else {
+        g == min
     };
-    // Between 5/6 and 11/6, so this is the remainder by 1.
-    let turned = f64::from(sixth) / 6.0 + 1.0;
-    let turned = if turned >= 1.0 { turned - 1.0 } else { turned };
-    (f64::from(turned as f32) * 255.0) as u8
+    let place = if r == max {
+        0.0
+    } else if g == max {
+        2.0
+    } else {
+        4.0
+    };
+    let sixths = if rising {
+        (place + 1.0) - part
+    } else {
+        (place - 1.0) + part
+    };
+    let turn = sixths / 6.0;
+    let turn = if turn < 0.0 { turn + 1.0 } else { turn };
+    let saturation = range / f32::from(max).max(1.0);
+    (to_level(turn * 255.0), to_level(saturation * 255.0), max)
 }
 
-/// A sixth of the circle and a place in it.
-struct Sector {
-    number: u8,
-    /// How far into the sixth.
-    past: f64,
-    /// How far from its end.
-    left: f64,
-}
-
-impl Sector {
-    fn of(hue: u8) -> Self {
-        let sixths = f64::from(hue) * 6.0 / 255.0;
-        let number = sixths as u8;
-        let past = f64::from((sixths - f64::from(number)) as f32);
-        Self {
-            number: number % 6,
-            past,
-            left: 1.0 - past,
+#[inline(always)]
+fn rgb(hue: u8, saturation: u8, value: u8) -> (u8, u8, u8) {
+    let sixths = u16::from(hue).wrapping_mul(6);
+    let sector = to_level(f32::from(sixths) / 255.0);
+    let past = f32::from(sixths.wrapping_sub(u16::from(sector).wrapping_mul(255))) / 255.0;
+    let saturation = f32::from(saturation) / 255.0;
+    // Halves up, as C's round; the results are between 0 and 255.
+    let level = |part: f32| to_level(f32::from(value) * part + 0.5);
+    let low = level(1.0 - saturation);
+    let falling = level(1.0 - saturation * past);
+    let rising = level(1.0 - saturation * (1.0 - past));
+    // The sixth sector is the first again.
+    let channel = |of: [u8; 6]| {
+        let mut channel = of[0];
+        for (number, value) in (1..6).zip(&of[1..]) {
+            channel = if sector == number { *value } else { channel };
         }
-    }
-
-    fn rgb(&self, saturation: f64, value: u8) -> [u8; 3] {
-        // Halves away from zero, as C's round; the results are between 0 and 255.
-        let level = |part: f64| (f64::from(value) * part + 0.5) as i32 as u8;
-        let low = level(1.0 - saturation);
-        let (falling, rising) = (
-            level(1.0 - saturation * self.past),
-            level(1.0 - saturation * self.left),
-        );
-        match self.number {
-            0 => [value, rising, low],
-            1 => [falling, value, low],
-            2 => [low, value, rising],
-            3 => [low, falling, value],
-            4 => [rising, low, value],
-            _ => [value, low, falling],
-        }
-    }
+        channel
+    };
+    (
+        channel([value, falling, low, low, rising, value]),
+        channel([rising, value, value, falling, low, low]),
+        channel([low, low, rising, value, value, falling]),
+    )
 }
 
 #[cfg(test)]

@@ -207,7 +207,7 @@ fn the_centre_view_is_the_resized_picture_cut() {
     fast_image_resize::Resizer::new()
         .resize(&source.unwrap(), &mut resized, &options)
         .unwrap();
-    for (row, line) in canvas.picture().chunks(3 * 56).enumerate() {
+    for (row, line) in canvas.interleaved().chunks(3 * 56).enumerate() {
         let first = 3 * ((row + 4) * 96 + 20);
         assert_eq!(line, &resized.buffer()[first..first + 3 * 56], "row {row}");
     }

@@ -1,4 +1,4 @@
-//! The tables against Pillow's formula, written down as its C does it, pixel by pixel.
+//! Against Pillow's formula, written down as its C does it: every hue, saturation and colour that there is.
 
 use super::*;
 
@@ -44,21 +44,68 @@ fn to_rgb([h, s, v]: [u8; 3]) -> [u8; 3] {
     }
 }
 
+/// A grey pixel has no hue: its saturation is 0, and any will do.
+fn assert_is_pillows(pixel: [u8; 3]) {
+    let [r, g, b] = pixel;
+    let (hue, saturation, value) = hsv(r, g, b);
+    let hue = if saturation == 0 { 0 } else { hue };
+    let pillow = match to_hsv(pixel) {
+        [_, 0, value] => [0, 0, value],
+        coloured => coloured,
+    };
+    assert_eq!([hue, saturation, value], pillow, "{pixel:?}");
+}
+
+/// Two channels take all values while the third is 0 or 255: every range, every distance in it, every order.
 #[test]
-fn the_tables_hold_pillows_formula() {
-    let levels = || (0..=255u8).step_by(3);
+fn every_hue_and_saturation_is_pillows() {
+    for third in [0, 255] {
+        for (x, y) in (0..=255).flat_map(|x| (0..=255).map(move |y| (x, y))) {
+            for [r, g, b] in [[x, y, third], [third, x, y], [y, third, x]] {
+                assert_is_pillows([r, g, b]);
+            }
+        }
+    }
+    for (x, range) in (0..=255u8).flat_map(|x| (0..=255 - x).map(move |range| (x, range))) {
+        for middle in [x, x + range / 3, x + range] {
+            assert_is_pillows([x, middle, x + range]);
+        }
+    }
+}
+
+#[test]
+fn every_colour_of_hsv_is_pillows() {
+    for hue in 0..=255 {
+        for (saturation, value) in (0..=255).flat_map(|s| (0..=255).map(move |v| (s, v))) {
+            let ours = rgb(hue, saturation, value);
+            let pillow = to_rgb([hue, saturation, value]);
+            assert_eq!([ours.0, ours.1, ours.2], pillow, "{hue} {saturation} {value}");
+        }
+    }
+}
+
+#[test]
+fn a_picture_is_turned_on_every_level() {
+    let levels = || (0..=255u8).step_by(5);
+    let colours: Vec<[u8; 3]> = levels()
+        .flat_map(|r| levels().flat_map(move |g| levels().map(move |b| [r, g, b])))
+        .collect();
     for (part, shift) in [(0.0, 0u8), (0.07, 17), (-0.1, 231), (0.5, 127)] {
-        for (r, g) in levels().flat_map(|r| levels().map(move |g| (r, g))) {
-            let mut row: Vec<u8> = levels().flat_map(|b| [r, g, b]).collect();
-            let expected: Vec<u8> = row
-                .chunks(3)
-                .flat_map(|pixel| {
-                    let [h, s, v] = to_hsv([pixel[0], pixel[1], pixel[2]]);
-                    to_rgb([h.wrapping_add(shift), s, v])
-                })
-                .collect();
-            turn(&mut row, part);
-            assert_eq!(row, expected, "red {r}, green {g}, turned by {part}");
+        let turned: Vec<[u8; 3]> = colours
+            .iter()
+            .map(|colour| {
+                let [h, s, v] = to_hsv(*colour);
+                to_rgb([h.wrapping_add(shift), s, v])
+            })
+            .collect();
+        for level in Level::available() {
+            let mut planes: [Vec<u8>; 3] =
+                std::array::from_fn(|channel| colours.iter().map(|colour| colour[channel]).collect());
+            turn(level, planes.each_mut().map(Vec::as_mut_slice), part);
+            for (channel, plane) in planes.iter().enumerate() {
+                let expected = turned.iter().map(|colour| colour[channel]);
+                assert!(plane.iter().copied().eq(expected), "{level:?}, turned by {part}");
+            }
         }
     }
 }
