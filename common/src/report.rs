@@ -34,6 +34,18 @@ pub struct StepReport {
     pub samples: Vec<RankSamples>,
 }
 
+/// What a device's loader does with an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Finds and reads its file: the storage.
+    Read,
+    /// Decodes it.
+    Decode,
+    /// Makes two views of it.
+    Augment,
+}
+
 /// The samples of one rank in one step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankSamples {

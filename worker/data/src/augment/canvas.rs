@@ -136,6 +136,11 @@ static NORMALIZED: LazyLock<[[f32; 256]; 3]> = LazyLock::new(|| {
     })
 });
 
+/// An 8-bit level of a channel, normalised.
+pub(crate) fn normalized(channel: usize, level: u8) -> f32 {
+    NORMALIZED[channel][usize::from(level)]
+}
+
 fn bilinear() -> ResizeOptions {
     ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
 }
