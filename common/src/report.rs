@@ -1,5 +1,6 @@
 //! What a device says of its training: the step it committed, the checkpoint it wrote.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,10 @@ pub struct StepReport {
     pub duration: Duration,
     /// Of that, how long the device waited for data.
     pub data_wait: Duration,
+    /// Where its loader's threads spent most of the time of this batch; only where the device waited for it, more than
+    /// [`WAITS`] of the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<Stage>,
     /// Files of this device's ranks that could not be decoded and were replaced, in the order of their places.
     pub replaced: Vec<ReplacedFile>,
     /// Digest of the whole state after the commit, where this step's states are compared over all devices
@@ -32,6 +37,31 @@ pub struct StepReport {
     /// What this device's ranks consumed, where that is kept (`ledger = "full"`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<RankSamples>,
+}
+
+/// The share of a step up to which waiting for data is not worth a word.
+pub const WAITS: f64 = 0.01;
+
+/// What a device's loader does with an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Finds and reads its file: the storage.
+    Read,
+    /// Decodes it.
+    Decode,
+    /// Makes two views of it.
+    Augment,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Decode => "decode",
+            Self::Augment => "augment",
+        })
+    }
 }
 
 /// The samples of one rank in one step.
@@ -95,6 +125,11 @@ pub enum News {
         /// What went wrong and what to do, in a sentence.
         reason: String,
     },
+    /// The device waits for data, and reading these files takes long. Said again when they are others; none: they were read.
+    SlowFiles {
+        /// Below the data folder.
+        files: Vec<String>,
+    },
     /// The device left its group and keeps its state in memory; it waits for the next generation. Its last word in this one.
     Held {
         /// The step the state is at: that of its last commit.
@@ -126,8 +161,8 @@ pub enum News {
 #[serde(transparent)]
 pub struct Rendezvous(pub Vec<u8>);
 
-impl std::fmt::Debug for Rendezvous {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Rendezvous {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Rendezvous({:?})", String::from_utf8_lossy(&self.0))
     }
 }

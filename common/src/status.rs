@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{DeviceIndex, Generation, MachineName, Rank, Step, Timestamp};
-use crate::report::CheckpointReport;
+use crate::report::{CheckpointReport, Stage};
 
 /// Everything there is to see of a run at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,6 +95,12 @@ pub struct DeviceStatus {
     pub step: Step,
     /// Share of its last steps spent waiting for data, 0 to 1.
     pub data_wait: f64,
+    /// Where its loader spent most of its time, where the device waited for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<Stage>,
+    /// Files it waits for whose reading takes long.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slow_files: Vec<String>,
 }
 
 /// How far a run is. Rates are those of the next step; loss and speeds are of the last committed steps.
@@ -122,6 +128,9 @@ pub struct Progress {
     pub images_per_second: f64,
     /// Share of the step spent waiting for data, 0 to 1, the worst device's.
     pub data_wait: f64,
+    /// Where that device's loader spent most of its time; only where the wait is more than a hundredth.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bottleneck: Option<Stage>,
     /// Until the last step, at the present speed; none before it is known.
     pub remaining: Option<Duration>,
     /// Files replaced because they could not be read, since the coordinator started.

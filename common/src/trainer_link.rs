@@ -108,6 +108,7 @@ mod tests {
             gradient_norm: 1e-300,
             duration: Duration::from_nanos(1_234_567_891),
             data_wait: Duration::ZERO,
+            bottleneck: None,
             replaced: vec![],
             state_digest: None,
             samples: vec![],

@@ -29,6 +29,9 @@ pub struct Operation {
     pub loader_threads: u32,
     /// Batches that are loaded ahead.
     pub loader_ahead: u32,
+    /// How long reading a file may take before it is read again.
+    #[serde(with = "duration", default = "written::read_timeout")]
+    pub read_timeout: Duration,
     /// The share of the data set's files that may be damaged and replaced before the run is given up, 0 to 1.
     #[serde(default = "written::replaced_limit")]
     pub replaced_limit: f64,

@@ -18,6 +18,7 @@ use super::{
     TeacherStatistics, Training, presets,
 };
 use crate::schedule::LearningRateCourse;
+use crate::waits::Waits;
 
 /// Where a recipe comes from.
 #[derive(Clone, Copy, Debug)]
@@ -234,6 +235,7 @@ impl Written {
         check.within("run.keep_checkpoints", self.run.keep_checkpoints, 1, 1_000_000)?;
         check.within("run.loader_threads", self.run.loader_threads, 1, 1024)?;
         check.within("run.loader_ahead", self.run.loader_ahead, 1, 1024)?;
+        self.check_read_timeout(check)?;
         check.within("run.replaced_limit", self.run.replaced_limit, 0.0, 1.0)?;
         check.within("run.restarts", self.run.restarts, 0, 1_000_000)?;
         check.within("run.replica_check", self.run.replica_check, 0, 1_000_000_000)?;
@@ -246,6 +248,23 @@ impl Written {
             );
         }
         Ok(())
+    }
+
+    /// A read that hangs is to be tried again before the step it belongs to is given up.
+    fn check_read_timeout(&self, check: &Check<'_>) -> Result<(), RecipeError> {
+        let (shortest, longest) = (
+            Duration::from_millis(100),
+            Waits::of(self.run.heartbeat_timeout).step(),
+        );
+        if (shortest..=longest).contains(&self.run.read_timeout) {
+            return Ok(());
+        }
+        let problem = format!(
+            "must lie between \"100ms\" and the shortest deadline of a step, which is {} s with {}",
+            longest.as_secs_f64(),
+            check.cite("run.heartbeat_timeout")
+        );
+        check.refuse("run.read_timeout", &["run.heartbeat_timeout"], problem)
     }
 
     fn check_batch(&self, check: &Check<'_>) -> Result<(), RecipeError> {
@@ -341,6 +360,11 @@ pub(super) fn restarts() -> u32 {
 /// The time in which failures are counted, likewise.
 pub(super) fn restart_window() -> Duration {
     Duration::from_secs(600)
+}
+
+/// How long reading a file may take, likewise. Short enough that two reads fit into the shortest deadline of a step.
+pub(super) fn read_timeout() -> Duration {
+    Duration::from_secs(10)
 }
 
 /// Steps between two comparisons of all devices' states, likewise.

@@ -159,6 +159,19 @@ impl Core {
         }
     }
 
+    /// A device waits for files whose reading takes long: each is told of when it is named first.
+    pub(crate) fn slow_files(&mut self, device: &DeviceId, files: Vec<String>, effects: &mut Vec<Effect>) {
+        let group = self.phase.heard_mut();
+        let Some(member) = group.and_then(|group| group.members.get_mut(device)) else {
+            return;
+        };
+        let before = std::mem::replace(&mut member.slow_files, files.clone());
+        for path in files.into_iter().filter(|path| !before.contains(path)) {
+            let device = device.clone();
+            self.note(Notice::SlowFile { device, path }, effects);
+        }
+    }
+
     /// Files were replaced: each is told of once, and counts once.
     pub(crate) fn replaced(&mut self, files: &[ReplacedFile], effects: &mut Vec<Effect>) {
         for file in files {

@@ -4,7 +4,7 @@ use m2t_common::ledger::SampleLine;
 use m2t_common::machine_link::{Outcome, ToMachine};
 use m2t_common::manifest::CheckpointName;
 use m2t_common::order::Answer;
-use m2t_common::report::{CheckpointReport, StepReport};
+use m2t_common::report::{CheckpointReport, Stage, StepReport};
 use m2t_common::schedule::Rates;
 use m2t_common::{Generation, Step, Timestamp};
 
@@ -86,6 +86,8 @@ pub struct CommittedStep {
     pub images_per_second: f64,
     /// Share of the step spent waiting for data, 0 to 1, the worst device's.
     pub data_wait: f64,
+    /// Where that device's loader spent most of its time, if the wait is worth a word.
+    pub bottleneck: Option<Stage>,
     /// How long the regroup took that this step, the first of its generation, ends.
     pub recovery: Option<Recovery>,
     /// Seconds until the last step at the present speed.

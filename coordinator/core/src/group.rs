@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use m2t_common::machine_link::{Boundary, Group, StartFrom};
-use m2t_common::report::{Rendezvous, StepReport};
+use m2t_common::report::{Rendezvous, Stage as LoaderStage, StepReport};
 use m2t_common::{DeviceId, Generation, MachineName, Placement, Step};
 
 use crate::replicas::Digests;
@@ -38,6 +38,10 @@ pub(crate) struct Member {
     pub(crate) step: Step,
     /// Share of its last step spent waiting for data.
     pub(crate) data_wait: f64,
+    /// Where its loader spent most of its time, if that is worth a word.
+    pub(crate) bottleneck: Option<LoaderStage>,
+    /// Files it waits for whose reading takes long.
+    pub(crate) slow_files: Vec<String>,
     /// Its reports of steps that not every device has reported yet.
     pub(crate) reports: BTreeMap<Step, StepReport>,
 }
@@ -71,6 +75,8 @@ impl LiveGroup {
                 stage: Stage::Starting,
                 step: start,
                 data_wait: 0.0,
+                bottleneck: None,
+                slow_files: Vec::new(),
                 reports: BTreeMap::new(),
             };
             (device.clone(), member)

@@ -52,6 +52,7 @@ impl Core {
             }
             News::Checkpointed(report) => self.checkpointed(device, report, effects),
             News::CheckpointFailed { step, reason } => self.checkpoint_failed(step, reason, effects),
+            News::SlowFiles { files } => self.slow_files(device, files, effects),
             News::Stopped { step } => {
                 self.reach(device, Stage::Stopped);
                 self.arrive(device, step, effects);

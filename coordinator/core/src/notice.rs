@@ -61,6 +61,14 @@ pub enum Notice {
         /// Which, by what, and why.
         file: ReplacedFile,
     },
+    /// Reading a file takes long.
+    #[error("device {device} waits for {path}, whose reading takes long; look at the storage or the mount")]
+    SlowFile {
+        /// Who waits.
+        device: DeviceId,
+        /// The file, below the data folder.
+        path: String,
+    },
     /// A checkpoint could not be written.
     #[error("the checkpoint of step {step} could not be written, training goes on: {reason}")]
     CheckpointFailed {
@@ -280,6 +288,7 @@ impl Notice {
     pub fn weight(&self) -> Weight {
         match self {
             Self::Replaced { .. }
+            | Self::SlowFile { .. }
             | Self::CheckpointFailed { .. }
             | Self::Unable { .. }
             | Self::Refused { .. }
@@ -312,6 +321,7 @@ impl Notice {
             Self::DataBound { .. } => "data_bound",
             Self::Ordered { .. } => "ordered",
             Self::Replaced { .. } => "file_replaced",
+            Self::SlowFile { .. } => "file_slow",
             Self::CheckpointFailed { .. } => "checkpoint_failed",
             Self::Attached { .. } => "machine_attached",
             Self::Reconnected { .. } => "machine_reconnected",

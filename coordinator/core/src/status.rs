@@ -159,6 +159,7 @@ impl Core {
             statistics_momentum: rates.statistics_momentum,
             images_per_second: latest.map_or(0.0, |latest| latest.images_per_second),
             data_wait: latest.map_or(0.0, |latest| latest.data_wait),
+            bottleneck: latest.and_then(|latest| latest.bottleneck),
             remaining,
             replaced: self.history.damaged.len() as u64,
         }
@@ -223,6 +224,8 @@ impl Core {
             ranks,
             step: member.map_or(Step(0), |member| member.step),
             data_wait: member.map_or(0.0, |member| member.data_wait),
+            bottleneck: member.and_then(|member| member.bottleneck),
+            slow_files: member.map(|member| member.slow_files.clone()).unwrap_or_default(),
         }
     }
 

@@ -71,6 +71,7 @@ impl Core {
             return;
         }
         member.data_wait = share(report.data_wait, report.duration);
+        member.bottleneck = report.bottleneck;
         if step <= committed {
             // It was known to be committed before anybody told its numbers: by a checkpoint, say.
             member.step = member.step.max(step);
@@ -149,10 +150,9 @@ impl Core {
 
     /// Sends out one committed step, of which at least one report is there.
     fn publish(&mut self, reports: Vec<StepReport>, effects: &mut Vec<Effect>) {
-        let worst_wait = reports
-            .iter()
-            .map(|report| share(report.data_wait, report.duration))
-            .fold(0.0, f64::max);
+        let wait = |report: &StepReport| (share(report.data_wait, report.duration), report.bottleneck);
+        let worst = reports.iter().map(wait).max_by(|a, b| a.0.total_cmp(&b.0));
+        let (data_wait, bottleneck) = worst.unwrap_or_default();
         let slowest = reports
             .iter()
             .map(|report| report.duration)
@@ -179,7 +179,8 @@ impl Core {
             } else {
                 0.0
             },
-            data_wait: worst_wait,
+            data_wait,
+            bottleneck,
             recovery: self.recovered(report.step, effects),
             remaining_seconds: left * self.speed.seconds_per_step().unwrap_or(0.0),
             report,

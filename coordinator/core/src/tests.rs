@@ -74,6 +74,7 @@ fn report(step: u64) -> StepReport {
         gradient_norm: 1.0,
         duration: Duration::from_millis(100),
         data_wait: Duration::from_millis(10),
+        bottleneck: None,
         replaced: vec![],
         state_digest: None,
         samples: vec![],

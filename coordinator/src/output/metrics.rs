@@ -1,6 +1,7 @@
 //! One line of `metrics.jsonl`: a committed step. Floats are written so that they read back to the same bits.
 
 use m2t_common::Step;
+use m2t_common::report::Stage;
 use m2t_coordinator_core::{CommittedStep, Recovery};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ struct Line<'a> {
     gradient_norm: f64,
     images_per_second: f64,
     data_wait: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bottleneck: Option<Stage>,
     generation: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery: Option<Phases>,
@@ -60,6 +63,7 @@ pub(super) fn line(step: &CommittedStep) -> serde_json::Result<String> {
         gradient_norm: step.report.gradient_norm,
         images_per_second: step.images_per_second,
         data_wait: step.data_wait,
+        bottleneck: step.bottleneck,
         generation: step.generation.0,
         recovery: step.recovery.map(Into::into),
     };

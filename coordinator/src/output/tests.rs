@@ -23,6 +23,7 @@ fn step(step: u64) -> CommittedStep {
             gradient_norm: 1e300,
             duration: Duration::from_millis(500),
             data_wait: Duration::from_millis(20),
+            bottleneck: None,
             replaced: vec![],
             state_digest: None,
             samples: vec![],
@@ -34,6 +35,7 @@ fn step(step: u64) -> CommittedStep {
         },
         images_per_second: 64.0,
         data_wait: 0.04,
+        bottleneck: None,
         remaining_seconds: 93_784.9,
         recovery: None,
     }

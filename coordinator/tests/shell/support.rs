@@ -226,6 +226,7 @@ pub(crate) fn report(step: u64) -> StepReport {
         gradient_norm: 3.0,
         duration: Duration::from_millis(10),
         data_wait: Duration::from_millis(1),
+        bottleneck: None,
         replaced: vec![],
         state_digest: None,
         samples: vec![],

@@ -1,7 +1,7 @@
 //! News of devices: `report.proto` and `m2t_common::report`.
 
 use m2t_common::manifest::CheckpointName;
-use m2t_common::report::{CheckpointReport, News, RankSamples, Rendezvous, ReplacedFile, StepReport};
+use m2t_common::report::{CheckpointReport, News, RankSamples, Rendezvous, ReplacedFile, Stage, StepReport};
 use m2t_common::shard::Sample;
 use m2t_common::{Rank, Step};
 
@@ -27,6 +27,7 @@ impl From<News> for wire::News {
             News::CheckpointFailed { step, reason } => {
                 Wire::CheckpointFailed(wire::CheckpointFailed { step: step.0, reason })
             }
+            News::SlowFiles { files } => Wire::SlowFiles(wire::SlowFiles { files }),
             News::Failed { reason } => Wire::Failed(wire::DeviceFailed { reason }),
         };
         Self { news: Some(news) }
@@ -63,6 +64,7 @@ impl TryFrom<wire::News> for News {
                 step: Step(failed.step),
                 reason: failed.reason,
             },
+            Wire::SlowFiles(wire::SlowFiles { files }) => Self::SlowFiles { files },
             Wire::Failed(failed) => Self::Failed {
                 reason: failed.reason,
             },
@@ -94,6 +96,7 @@ impl From<StepReport> for wire::StepReport {
             replaced: report.replaced.into_iter().map(Into::into).collect(),
             state_digest: report.state_digest,
             samples: report.samples.into_iter().map(Into::into).collect(),
+            bottleneck: stage_to_wire(report.bottleneck),
         }
     }
 }
@@ -103,6 +106,7 @@ impl TryFrom<wire::StepReport> for StepReport {
 
     fn try_from(report: wire::StepReport) -> Result<Self, WireError> {
         Ok(Self {
+            bottleneck: stage_from_wire(report.bottleneck()),
             step: Step(report.step),
             loss: report.loss,
             loss_by_rank: report.loss_by_rank,
@@ -113,6 +117,25 @@ impl TryFrom<wire::StepReport> for StepReport {
             state_digest: report.state_digest,
             samples: report.samples.into_iter().map(Into::into).collect(),
         })
+    }
+}
+
+pub(super) fn stage_to_wire(stage: Option<Stage>) -> i32 {
+    let stage = match stage {
+        None => wire::LoaderStage::Unspecified,
+        Some(Stage::Read) => wire::LoaderStage::Read,
+        Some(Stage::Decode) => wire::LoaderStage::Decode,
+        Some(Stage::Augment) => wire::LoaderStage::Augment,
+    };
+    stage.into()
+}
+
+pub(super) fn stage_from_wire(stage: wire::LoaderStage) -> Option<Stage> {
+    match stage {
+        wire::LoaderStage::Unspecified => None,
+        wire::LoaderStage::Read => Some(Stage::Read),
+        wire::LoaderStage::Decode => Some(Stage::Decode),
+        wire::LoaderStage::Augment => Some(Stage::Augment),
     }
 }
 

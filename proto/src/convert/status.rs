@@ -3,6 +3,7 @@
 use m2t_common::status::{DeviceStatus, Event, MachineStatus, PhaseName, Progress, Status};
 use m2t_common::{DeviceIndex, Generation, Rank, Step, Timestamp};
 
+use super::report::{stage_from_wire, stage_to_wire};
 use super::{duration_from_wire, duration_to_wire};
 use crate::error::{WireError, invalid};
 use crate::wire;
@@ -142,6 +143,8 @@ impl From<DeviceStatus> for wire::DeviceStatus {
             shard_to: device.shard.end,
             step: device.step.0,
             data_wait: device.data_wait,
+            bottleneck: stage_to_wire(device.bottleneck),
+            slow_files: device.slow_files,
         }
     }
 }
@@ -149,12 +152,14 @@ impl From<DeviceStatus> for wire::DeviceStatus {
 impl From<wire::DeviceStatus> for DeviceStatus {
     fn from(device: wire::DeviceStatus) -> Self {
         Self {
+            bottleneck: stage_from_wire(device.bottleneck()),
             index: DeviceIndex(device.index),
             kind: device.kind,
             ranks: device.ranks.into_iter().map(Rank).collect(),
             shard: device.shard_from..device.shard_to,
             step: Step(device.step),
             data_wait: device.data_wait,
+            slow_files: device.slow_files,
         }
     }
 }
@@ -173,6 +178,7 @@ impl From<Progress> for wire::Progress {
             statistics_momentum: progress.statistics_momentum,
             images_per_second: progress.images_per_second,
             data_wait: progress.data_wait,
+            bottleneck: stage_to_wire(progress.bottleneck),
             remaining: progress.remaining.map(duration_to_wire),
             replaced: progress.replaced,
         }
@@ -198,6 +204,7 @@ impl TryFrom<wire::Progress> for Progress {
             statistics_momentum: progress.statistics_momentum,
             images_per_second: progress.images_per_second,
             data_wait: progress.data_wait,
+            bottleneck: stage_from_wire(progress.bottleneck()),
             remaining: remaining.transpose()?,
             replaced: progress.replaced,
         })

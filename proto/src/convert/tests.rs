@@ -8,7 +8,7 @@ use m2t_common::machine_link::{
 };
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::written::{Source, resolve};
-use m2t_common::report::{CheckpointReport, News, RankSamples, Rendezvous, ReplacedFile, StepReport};
+use m2t_common::report::{CheckpointReport, News, RankSamples, Rendezvous, ReplacedFile, Stage, StepReport};
 use m2t_common::shard::Sample;
 use m2t_common::status::{DeviceStatus, Event, MachineStatus, PhaseName, Progress, Status};
 use m2t_common::{DeviceId, DeviceIndex, DevicePlacement, Generation, Placement, Rank, Step, Timestamp};
@@ -47,6 +47,7 @@ fn all_news() -> Vec<News> {
             gradient_norm: 1e-300,
             duration: Duration::from_nanos(1_234_567_891),
             data_wait: Duration::ZERO,
+            bottleneck: Some(Stage::Read),
             replaced: vec![ReplacedFile {
                 sample: Sample(7),
                 by: Sample(8),
@@ -60,6 +61,9 @@ fn all_news() -> Vec<News> {
             }],
         }),
         News::Checkpointed(checkpoint()),
+        News::SlowFiles {
+            files: vec!["n01/a.JPEG".into()],
+        },
         News::CheckpointFailed {
             step: Step(5),
             reason: "no space".into(),
@@ -234,6 +238,8 @@ fn status(phase: PhaseName) -> Status {
                 shard: 0..32,
                 step: Step(7),
                 data_wait: 0.25,
+                bottleneck: Some(Stage::Decode),
+                slow_files: vec!["n01/a.JPEG".into()],
             }],
         }],
         progress: Some(Progress {
@@ -248,6 +254,7 @@ fn status(phase: PhaseName) -> Status {
             statistics_momentum: 0.9,
             images_per_second: 30.5,
             data_wait: 0.5,
+            bottleneck: Some(Stage::Augment),
             remaining: Some(Duration::from_secs(60)),
             replaced: 1,
         }),

@@ -205,6 +205,7 @@ impl Group<'_> {
             gradient_norm: 1.0,
             duration,
             data_wait: duration / 10,
+            bottleneck: None,
             replaced: vec![],
             state_digest: self
                 .start

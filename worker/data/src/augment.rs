@@ -14,11 +14,13 @@ mod color;
 mod crop;
 mod hue;
 
+use arrayvec::ArrayVec;
 use m2t_common::random::Stream;
 use m2t_common::recipe::Augment;
 use m2t_common::shard::Sample;
 
 use crate::decode::Image;
+pub(crate) use canvas::normalized;
 pub use canvas::{Canvas, MEAN, STD};
 pub use crop::CropBox;
 
@@ -67,7 +69,7 @@ pub struct ViewParameters {
     /// The part of the picture that becomes the view.
     pub crop: CropBox,
     /// Colour operations in the drawn order; empty without jitter.
-    pub jitter: Vec<Jitter>,
+    pub jitter: ArrayVec<Jitter, 4>,
     /// σ of the Gaussian blur in pixels of the view.
     pub blur_sigma: Option<f64>,
     /// Whether colour is taken away.
@@ -146,7 +148,7 @@ pub fn center_view(image: &Image, canvas: &mut Canvas, out: &mut [f32]) {
 }
 
 /// A factor that cannot vary is left out: a hue turned by nothing would still be rounded through HSV.
-fn draw_jitter(augment: &Augment, stream: &mut Stream) -> Vec<Jitter> {
+fn draw_jitter(augment: &Augment, stream: &mut Stream) -> ArrayVec<Jitter, 4> {
     let jitter = stream.chance(augment.jitter_p);
     let mut factor = |spread: f64| stream.uniform((1.0 - spread).max(0.0), 1.0 + spread);
     let brightness = factor(augment.brightness);

@@ -20,4 +20,4 @@ pub use augment::{Canvas, ViewKey, ViewParameters};
 pub use decode::{DecodeError, Image, decode};
 pub use index::{Index, IndexError};
 pub use listing::{Listing, ListingError};
-pub use loader::{Batch, LoadError, Loader, LoaderSettings, Stopper};
+pub use loader::{Batch, Element, Layout, LoadError, Loader, LoaderSettings, Stopper, ViewFormat};

@@ -3,10 +3,11 @@
 //! ```text
 //!  shards ──► window of batches ◄── claim an image ── threads: read → decode → two views → write in place
 //!              │ at most `ahead`
-//!              └──► next(): waits for the oldest batch to be complete
+//!              └──► next(): waits for the oldest batch to be complete; a batch that is dropped gives its memory back
 //! ```
 //! Work is handed out image by image, oldest batch first; a thread writes its views at the image's own place, so
-//! neither the number of threads nor their timing shows in the result. Which samples a step has is decided by
+//! neither the number of threads nor their timing shows in the result. A thread allocates nothing for an image: its buffers
+//! are kept, and so is the batches' memory. Which samples a step has is decided by
 //! [`Shards`], what a view looks like by [`ViewParameters`](crate::augment::ViewParameters); what happens to a damaged
 //! file in `files`.
 //!
@@ -14,6 +15,11 @@
 
 mod evaluate;
 mod files;
+mod format;
+mod making;
+mod stages;
+mod views;
+mod watch;
 mod window;
 
 use std::path::PathBuf;
@@ -29,7 +35,12 @@ use crate::decode::DecodeError;
 use crate::index::Index;
 pub use evaluate::{Evaluation, center_views, load_views};
 use files::Files;
-use window::Window;
+pub use format::{Element, Layout, ViewFormat};
+pub use stages::StageTimes;
+pub use views::Views;
+pub use watch::SlowFile;
+use watch::Watch;
+use window::{FOREVER, Waited, Window};
 
 /// What a loader needs to know.
 #[derive(Clone, Debug)]
@@ -44,6 +55,8 @@ pub struct LoaderSettings {
     pub ranks: Vec<Rank>,
     /// Side of a view.
     pub pixels: u32,
+    /// What a view looks like in memory.
+    pub format: ViewFormat,
     /// The step of the first batch.
     pub first_step: Step,
     /// The step after that of the last batch.
@@ -52,10 +65,13 @@ pub struct LoaderSettings {
     pub threads: u32,
     /// Batches made ahead of the one handed out; 0 counts as 1.
     pub ahead: u32,
+    /// How long reading a file may take before another thread reads it again. After a tenth of it, or a second, another thread
+    /// works in the reader's stead.
+    pub read_timeout: Duration,
 }
 
 /// The views of one step for the ranks of one device.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Batch {
     /// The step that trains on them.
     pub step: Step,
@@ -63,19 +79,21 @@ pub struct Batch {
     pub ranks: Vec<RankViews>,
     /// How long [`Loader::next`] waited for it.
     pub waited: Duration,
+    /// How long the threads worked at it, stage by stage.
+    pub times: StageTimes,
     /// Files that could not be decoded, in the order of their places in the batch.
     pub replaced: Vec<Replacement>,
 }
 
 /// The two views of a rank's images.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct RankViews {
     /// The rank.
     pub rank: Rank,
     /// Its samples, in the order of their places; those of replaced files, too.
     pub samples: Vec<Sample>,
-    /// `[b, 3, pixels, pixels]` each, normalised.
-    pub views: [Vec<f32>; 2],
+    /// In the form that [`LoaderSettings::format`] asks for.
+    pub views: [Views; 2],
 }
 
 /// A file that could not be decoded, and the one taken in its place.
@@ -108,6 +126,16 @@ pub enum LoadError {
         /// The last try's error.
         #[source]
         source: std::io::Error,
+    },
+    /// Reading a file does not come to an end, again and again.
+    #[error("the file {} does not answer: {tries} reads of {limit:?} each; check the disk or the mount", path.display())]
+    Hangs {
+        /// The file.
+        path: PathBuf,
+        /// The time limit of a read.
+        limit: Duration,
+        /// How many reads were begun.
+        tries: u32,
     },
     /// A file of an evaluation cannot be decoded; there every image counts, so none is replaced.
     #[error("the image {} cannot be decoded; repair or remove it", path.display())]
@@ -152,11 +180,20 @@ pub enum LoadError {
     Thread(#[source] std::io::Error),
 }
 
-/// Loads the batches of consecutive steps. Dropping it ends its threads, each after the image it is at.
+/// Loads the batches of consecutive steps. Dropping it ends its threads, each after the image it is at; one that hangs in a read
+/// is not waited for.
 #[derive(Debug)]
 pub struct Loader {
     window: Arc<Window>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread>,
+    /// Since when its owner has waited for a batch.
+    waiting: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<()>,
+    watch: Arc<Watch>,
 }
 
 impl Loader {
@@ -174,16 +211,24 @@ impl Loader {
         let mut loader = Self {
             window: Arc::new(Window::new(settings, files)),
             threads: Vec::new(),
+            waiting: None,
         };
-        for number in 0..n_threads {
-            let window = Arc::clone(&loader.window);
-            let thread = std::thread::Builder::new()
-                .name(format!("m2t-loader-{number}"))
-                .spawn(move || window.work())
-                .map_err(LoadError::Thread)?;
-            loader.threads.push(thread);
+        for _ in 0..n_threads {
+            loader.start_thread()?;
         }
         Ok(loader)
+    }
+
+    fn start_thread(&mut self) -> Result<(), LoadError> {
+        self.threads.retain(|thread| !thread.handle.is_finished());
+        let (window, watch) = (Arc::clone(&self.window), self.window.enter());
+        let of_thread = Arc::clone(&watch);
+        let handle = std::thread::Builder::new()
+            .name("m2t-loader".to_owned())
+            .spawn(move || window.work(&of_thread))
+            .map_err(LoadError::Thread)?;
+        self.threads.push(Thread { handle, watch });
+        Ok(())
     }
 
     /// What ends it from elsewhere.
@@ -197,14 +242,42 @@ impl Loader {
         reason = "an iterator's end is no error; a missing batch is one"
     )]
     pub fn next(&mut self) -> Result<Batch, LoadError> {
-        let start = Instant::now();
-        let (step, content) = self.window.take_oldest()?;
-        Ok(Batch {
-            step,
-            ranks: content.ranks,
-            waited: start.elapsed(),
-            replaced: content.replaced.into_values().collect(),
-        })
+        loop {
+            if let Some(batch) = self.next_within(FOREVER)? {
+                return Ok(batch);
+            }
+        }
+    }
+
+    /// As [`next`](Self::next); nothing if the batch is not complete within `limit`. Then it can be asked for again.
+    pub fn next_within(&mut self, limit: Duration) -> Result<Option<Batch>, LoadError> {
+        let now = Instant::now();
+        let began = *self.waiting.get_or_insert(now);
+        loop {
+            match self.window.wait(now + limit)? {
+                Waited::Complete(content) => {
+                    self.waiting = None;
+                    return Ok(Some(Batch {
+                        step: content.step,
+                        ranks: content.ranks,
+                        waited: began.elapsed(),
+                        times: content.times,
+                        replaced: content.replaced,
+                    }));
+                }
+                Waited::Short { n_threads } => {
+                    for _ in 0..n_threads {
+                        self.start_thread()?;
+                    }
+                }
+                Waited::TooLong => return Ok(None),
+            }
+        }
+    }
+
+    /// The files whose reading takes long at this moment. Only found out while a batch is waited for.
+    pub fn slow_files(&self) -> Vec<SlowFile> {
+        self.window.slow_files()
     }
 }
 
@@ -222,9 +295,12 @@ impl Stopper {
 impl Drop for Loader {
     fn drop(&mut self) {
         self.window.stop();
-        for thread in self.threads.drain(..) {
+        for Thread { handle, watch } in self.threads.drain(..) {
+            if watch.slow().is_some() {
+                continue;
+            }
             // A thread catches its own panics, so there is nothing to learn from the result.
-            let _ = thread.join();
+            let _ = handle.join();
         }
     }
 }

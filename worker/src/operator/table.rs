@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use m2t_common::report::Stage;
 use m2t_common::status::{DeviceStatus, Event, MachineStatus, PhaseName, Progress, Status};
 use m2t_common::{Rank, Timestamp};
 
@@ -30,6 +31,7 @@ pub fn render(status: &Status) -> String {
     text.push_str(&checkpoint);
     text.push_str("\n\n");
     text.push_str(&columns(&machine_rows(&status.machines)));
+    text.push_str(&slow_files(&status.machines));
     if !status.waits.is_empty() {
         let wait = |(name, wait): &(String, Duration)| format!("{name} {:.1} s", wait.as_secs_f64());
         let waits: Vec<String> = status.waits.iter().map(wait).collect();
@@ -97,7 +99,7 @@ fn advance(progress: &Progress) -> String {
          loss          {loss}\n\
          learning rate {:.6}\n\
          momenta       parameters {:.6}, statistics {:.6}\n\
-         speed         {:.1} images/s, {:.1} % of a step waiting for data\n\
+         speed         {:.1} images/s, {:.1} % of a step waiting for data{}\n\
          remaining     {remaining}\n",
         progress.step_in_epoch,
         progress.steps_per_epoch,
@@ -108,6 +110,9 @@ fn advance(progress: &Progress) -> String {
         progress.statistics_momentum,
         progress.images_per_second,
         progress.data_wait * 100.0,
+        progress
+            .bottleneck
+            .map_or_else(String::new, |stage| format!(", for {}", long_name(stage))),
     );
     if progress.replaced > 0 {
         let _ = writeln!(
@@ -115,6 +120,32 @@ fn advance(progress: &Progress) -> String {
             "replaced      {} files that could not be read",
             progress.replaced
         );
+    }
+    text
+}
+
+/// A loader's stage, for people.
+fn long_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Read => "reading (the storage)",
+        Stage::Decode => "decoding",
+        Stage::Augment => "augmentation",
+    }
+}
+
+/// The files whose reading takes long, a line each.
+fn slow_files(machines: &[MachineStatus]) -> String {
+    let mut text = String::new();
+    for machine in machines {
+        for device in &machine.devices {
+            for file in &device.slow_files {
+                let _ = writeln!(
+                    text,
+                    "slow file     {file}, read by device {}/{}",
+                    machine.name, device.index
+                );
+            }
+        }
     }
     text
 }
@@ -164,7 +195,10 @@ fn device_cells(device: &DeviceStatus) -> [String; 6] {
         ranks,
         shard,
         device.step.to_string(),
-        format!("{:.1} %", device.data_wait * 100.0),
+        match device.bottleneck {
+            Some(stage) => format!("{:.1} % {stage}", device.data_wait * 100.0),
+            None => format!("{:.1} %", device.data_wait * 100.0),
+        },
     ]
 }
 

@@ -35,10 +35,13 @@ impl NewsLog {
 
     /// Keeps `news`.
     pub(crate) fn push(&mut self, news: News) {
-        // A checkpoint is tried again and again, and only how it stands now is worth repeating.
+        // A checkpoint is tried again and again, slow files change, and only how it stands now is worth repeating.
         if matches!(news, News::CheckpointFailed { .. } | News::Checkpointed(_)) {
             self.news
                 .retain(|news| !matches!(news, News::CheckpointFailed { .. }));
+        }
+        if matches!(news, News::SlowFiles { .. }) {
+            self.news.retain(|news| !matches!(news, News::SlowFiles { .. }));
         }
         if self.news.len() >= KEPT
             && let Some(oldest) = self.news.iter().position(|news| matches!(news, News::Stepped(_)))
@@ -85,6 +88,7 @@ mod tests {
             gradient_norm: 0.0,
             duration: Duration::ZERO,
             data_wait: Duration::ZERO,
+            bottleneck: None,
             replaced: vec![],
             state_digest: None,
             samples: vec![],

@@ -246,6 +246,7 @@ fn stepped(step: u64) -> News {
         gradient_norm: 1.0,
         duration: Duration::from_millis(10),
         data_wait: Duration::ZERO,
+        bottleneck: None,
         replaced: vec![],
         state_digest: None,
         samples: vec![],

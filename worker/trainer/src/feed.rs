@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use m2t_common::recipe::Plan;
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
-use m2t_data::{Batch, Index, LoadError, Loader, LoaderSettings};
+use m2t_data::{Batch, Index, LoadError, Loader, LoaderSettings, ViewFormat};
 
 use crate::leave::Leave;
 use crate::membership::Membership;
@@ -15,11 +15,16 @@ use crate::membership::Membership;
 /// A device that waited so long for data when its generation was ended is the one that hung.
 const HANGS: Duration = Duration::from_secs(30);
 
+/// How often it is looked, while a batch is waited for, whether reading takes long.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// A loader of one generation.
 pub struct Feed {
     // None only while it is dropped.
     loader: Option<Loader>,
     membership: Arc<Membership>,
+    /// Files whose reading takes long, as last told.
+    slow: Vec<String>,
     data: std::path::PathBuf,
 }
 
@@ -43,28 +48,62 @@ impl Feed {
             last_step: plan.schedule.total_steps,
             threads: recipe.run.loader_threads,
             ahead: recipe.run.loader_ahead,
+            format: ViewFormat::default(),
+            read_timeout: recipe.run.read_timeout,
         })?;
         let stopper = loader.stopper();
         let feed = Self {
             loader: Some(loader),
             membership: Arc::clone(membership),
+            slow: Vec::new(),
             data: start.data.clone(),
         };
         membership.at_hold(move || stopper.stop())?;
         Ok(feed)
     }
 
-    /// The next step's batch, or the end of the generation if that comes first.
-    pub fn batch(&mut self) -> Result<Batch, Leave> {
+    /// The next step's batch, or the end of the generation if that comes first. While it is waited for, `tell_slow` hears of
+    /// the files whose reading takes long, each time that they are others.
+    pub fn batch(&mut self, tell_slow: impl Fn(Vec<String>)) -> Result<Batch, Leave> {
         let began = Instant::now();
-        let loader = self.loader.as_mut().expect("it is there until the drop");
-        match loader.next() {
-            Err(LoadError::Ended) if self.membership.check().is_err() => Err(cut_off(began.elapsed())
-                .map_or(Leave::Held, |error| {
-                    Leave::Failed(error.context(format!("no image comes from {}", self.data.display())))
-                })),
-            result => Ok(result?),
+        loop {
+            match self.loader().next_within(LOOK) {
+                Err(LoadError::Ended) if self.membership.check().is_err() => {
+                    return Err(cut_off(began.elapsed()).map_or(Leave::Held, |error| {
+                        Leave::Failed(error.context(format!("no image comes from {}", self.data.display())))
+                    }));
+                }
+                result => match result? {
+                    Some(batch) if self.slow.is_empty() => return Ok(batch),
+                    Some(batch) => {
+                        self.look_for_slow_files(tell_slow);
+                        return Ok(batch);
+                    }
+                    None => self.look_for_slow_files(&tell_slow),
+                },
+            }
         }
+    }
+
+    fn loader(&mut self) -> &mut Loader {
+        self.loader.as_mut().expect("it is there until the drop")
+    }
+
+    fn look_for_slow_files(&mut self, tell: impl Fn(Vec<String>)) {
+        let slow = self.loader().slow_files();
+        let names: Vec<_> = slow.iter().map(|file| file.path.display().to_string()).collect();
+        if names == self.slow {
+            return;
+        }
+        for file in slow {
+            tracing::warn!(
+                "reading {} has taken {:.1} s so far",
+                file.path.display(),
+                file.waited.as_secs_f64()
+            );
+        }
+        self.slow.clone_from(&names);
+        tell(names);
     }
 }
 

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use m2t_common::machine_link::{Boundary, StartFrom};
 use m2t_common::recipe::{LedgerDetail, Plan, Recipe};
-use m2t_common::report::{News, RankSamples, ReplacedFile, StepReport};
+use m2t_common::report::{News, RankSamples, ReplacedFile, StepReport, WAITS};
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
 use m2t_data::Batch;
+use m2t_data::loader::Views as ViewsInMemory;
 use tch::{Kind, Tensor};
 
 use crate::checkpoint::{Belonging, Job, Need, Writer};
@@ -44,7 +45,7 @@ impl Training<'_> {
         let mut boundary = Boundary::GoOn;
         let mut began = Instant::now();
         while !self.is_last() && boundary == Boundary::GoOn {
-            let batch = feed.batch()?;
+            let batch = feed.batch(|files| self.tell(News::SlowFiles { files }))?;
             let views = tensors(&batch, &self.start.recipe);
             let committed = self
                 .trainer
@@ -152,16 +153,15 @@ fn tensors(batch: &Batch, recipe: &Recipe) -> Vec<(Rank, Views)> {
         i64::from(recipe.training.batch_per_rank),
         i64::from(recipe.training.pixels),
     );
-    let tensor = |view: &Vec<f32>| as_images(view, [b, 3, side, side], kind);
+    // One copy, into the tensor's own memory; none more where the kind is float32.
+    let tensor = |views: &ViewsInMemory| {
+        Tensor::from_data_size(views.bytes(), &[b, 3, side, side], Kind::Float).to_kind(kind)
+    };
     batch
         .ranks
         .iter()
         .map(|of_rank| (of_rank.rank, of_rank.views.each_ref().map(tensor)))
         .collect()
-}
-
-fn as_images(values: &[f32], shape: [i64; 4], kind: Kind) -> Tensor {
-    Tensor::from_slice(values).view(shape).to_kind(kind)
 }
 
 fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) -> StepReport {
@@ -171,6 +171,7 @@ fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) 
         path: file.path.display().to_string(),
         reason: file.reason.clone(),
     });
+    let is_worth_a_word = batch.waited.as_secs_f64() > WAITS * duration.as_secs_f64();
     StepReport {
         step,
         loss: committed.loss,
@@ -178,6 +179,7 @@ fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) 
         gradient_norm: committed.gradient_norm,
         duration,
         data_wait: batch.waited,
+        bottleneck: is_worth_a_word.then(|| batch.times.bottleneck()),
         replaced: replaced.collect(),
         state_digest: None,
         samples: Vec::new(),

@@ -12,7 +12,13 @@ use serde_json::Value;
 use super::Chaos;
 
 /// Keys of a line of metrics that tell of the machines, not of the mathematics.
-const OF_MACHINES: [&str; 4] = ["generation", "images_per_second", "data_wait", "recovery"];
+const OF_MACHINES: [&str; 5] = [
+    "generation",
+    "images_per_second",
+    "data_wait",
+    "bottleneck",
+    "recovery",
+];
 
 /// What was found.
 #[derive(Debug, Serialize)]

@@ -166,6 +166,7 @@ mod tests {
                 statistics_momentum: 0.5,
                 images_per_second: 141.6,
                 data_wait: 0.031,
+                bottleneck: None,
                 remaining: Some(Duration::from_secs(130)),
                 replaced: 0,
             }),

@@ -208,6 +208,11 @@ const SCALES: [Scale; 3] = {
     scales
 };
 
+/// An 8-bit level of a channel, normalised.
+pub(crate) fn normalized(channel: usize, level: u8) -> f32 {
+    NORMALIZED[channel][usize::from(level)]
+}
+
 fn bilinear() -> ResizeOptions {
     ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
 }

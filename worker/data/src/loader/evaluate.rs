@@ -2,12 +2,12 @@
 
 use std::any::Any;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use m2t_common::shard::Sample;
 
 use super::LoadError;
-use super::files::Files;
+use super::files::{Desk, Files};
 use crate::augment::{Canvas, center_view};
 use crate::decode::{Image, panic_text};
 use crate::index::Index;
@@ -69,24 +69,24 @@ pub fn load_views(
         samples.clone().map(Sample).zip(views.chunks_exact_mut(size)),
     ));
     let lock = || places.lock().unwrap_or_else(PoisonError::into_inner);
-    let look_at = |sample: Sample, bytes: &mut Vec<u8>| {
-        let decoded = files.decode(index, sample, bytes)?;
+    let look_at = |sample: Sample, desk: &mut Desk| {
+        let decoded = files.decode(index, sample, desk)?;
         decoded.map_err(|source| LoadError::Decode {
             path: index.locate(&index.files[sample.0 as usize]),
             source,
         })
     };
     let work = || -> Result<(), (Sample, LoadError)> {
-        let mut bytes = Vec::new();
+        let mut desk = Desk::new(Arc::default());
         let mut canvas = Canvas::new(*pixels);
         loop {
             let place = lock().as_mut().and_then(Iterator::next);
             let Some((sample, out)) = place else { return Ok(()) };
-            let image = look_at(sample, &mut bytes).map_err(|error| {
+            look_at(sample, &mut desk).map_err(|error| {
                 *lock() = None;
                 (sample, error)
             })?;
-            view(sample, &image, &mut canvas, out);
+            view(sample, &desk.image, &mut canvas, out);
         }
     };
     let failed = std::thread::scope(|scope| {

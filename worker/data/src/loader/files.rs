@@ -7,11 +7,15 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use m2t_common::shard::Sample;
 
+use super::stages::{StageTimes, timed};
+use super::watch::Watch;
+use super::window::Claim;
 use super::{LoadError, Replacement};
 use crate::decode::{DecodeError, Image, decode};
 use crate::index::Index;
@@ -36,11 +40,47 @@ pub(super) struct Files {
     pauses: [Duration; PAUSES.len()],
 }
 
-/// The picture for a sample's place.
-pub(super) struct Found {
+/// What a thread works with, kept from image to image.
+pub(super) struct Desk {
+    bytes: Vec<u8>,
+    path: PathBuf,
+    /// The picture that was found last.
     pub(super) image: Image,
-    /// Set when it is not the sample's own.
-    pub(super) replaced: Option<Replacement>,
+    /// How long finding it took.
+    pub(super) times: StageTimes,
+    /// How often reading was found slow meanwhile.
+    pub(super) n_slow: usize,
+    claim: Option<Claim>,
+    watch: Arc<Watch>,
+}
+
+impl Desk {
+    pub(super) fn new(watch: Arc<Watch>) -> Self {
+        Self {
+            bytes: Vec::new(),
+            path: PathBuf::new(),
+            image: Image {
+                width: 0,
+                height: 0,
+                pixels: Vec::new(),
+            },
+            times: StageTimes::default(),
+            n_slow: 0,
+            claim: None,
+            watch,
+        }
+    }
+
+    /// Before each image.
+    pub(super) fn begin(&mut self, claim: Option<Claim>) {
+        self.times = StageTimes::default();
+        self.claim = claim;
+    }
+}
+
+/// The file of a sample, below the data folder.
+pub(super) fn path_of(index: &Index, sample: Sample) -> PathBuf {
+    index.files[sample.0 as usize].path.clone()
 }
 
 impl Files {
@@ -65,72 +105,72 @@ impl Files {
         }
     }
 
-    /// The sample's picture, or that of the next sample that decodes; after the last sample comes the first.
+    /// Puts the sample's picture on the desk, or that of the next sample that decodes; after the last sample comes the first.
     pub(super) fn find(
         &self,
         index: &Index,
         sample: Sample,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Found, LoadError> {
+        desk: &mut Desk,
+    ) -> Result<Option<Replacement>, LoadError> {
         let n = index.files.len() as u64;
-        let path = |sample: Sample| &index.files[sample.0 as usize].path;
-        let reason = match self.decode(index, sample, bytes)? {
-            Ok(image) => {
-                return Ok(Found {
-                    image,
-                    replaced: None,
-                });
-            }
-            Err(error) => error.with_causes(),
+        let Err(error) = self.decode(index, sample, desk)? else {
+            return Ok(None);
         };
+        let (reason, path) = (error.with_causes(), path_of(index, sample));
         let tried = n.min(MOST_DAMAGED_IN_A_ROW);
         for offset in 1..tried {
             let by = Sample((sample.0 + offset) % n);
-            if let Ok(image) = self.decode(index, by, bytes)? {
-                let replaced = Some(Replacement {
+            if self.decode(index, by, desk)?.is_ok() {
+                return Ok(Some(Replacement {
                     sample,
                     by,
-                    path: path(sample).clone(),
+                    path,
                     reason,
-                });
-                return Ok(Found { image, replaced });
+                }));
             }
         }
         Err(LoadError::NothingDecodes {
-            first: index.root.join(path(sample)),
+            first: index.root.join(path),
             reason,
             tried,
         })
     }
 
-    /// The sample's own picture.
+    /// Puts the sample's own picture on the desk.
     pub(super) fn decode(
         &self,
         index: &Index,
         sample: Sample,
-        bytes: &mut Vec<u8>,
-    ) -> Result<Result<Image, DecodeError>, LoadError> {
-        let path = index.locate(&index.files[sample.0 as usize]);
-        self.read(&path, bytes)?;
-        Ok(decode(bytes))
+        desk: &mut Desk,
+    ) -> Result<Result<(), DecodeError>, LoadError> {
+        desk.path.clear();
+        desk.path.push(&index.root);
+        desk.path.push(&index.files[sample.0 as usize].path);
+        self.read(sample, desk)?;
+        let Desk { bytes, image, .. } = desk;
+        Ok(timed(&mut desk.times.decode, || {
+            decode(bytes).map(|decoded| *image = decoded)
+        }))
     }
 
-    fn read(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<(), LoadError> {
+    /// Reads the file at the desk's path.
+    fn read(&self, sample: Sample, desk: &mut Desk) -> Result<(), LoadError> {
         let mut pauses = self.pauses.iter();
         loop {
-            let source = match (self.read)(path, bytes) {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
+            desk.watch.begin(sample, desk.claim);
+            let Desk { bytes, path, .. } = desk;
+            let result = timed(&mut desk.times.read, || (self.read)(path, bytes));
+            desk.n_slow += usize::from(desk.watch.end());
+            let Err(source) = result else {
+                return Ok(());
             };
+            let path = || desk.path.clone();
             if source.kind() == ErrorKind::NotFound {
-                return Err(LoadError::Missing(path.to_owned()));
+                return Err(LoadError::Missing(path()));
             }
             match pauses.next() {
                 Some(pause) if may_pass(source.kind()) => std::thread::sleep(*pause),
-                _ => {
-                    let path = path.to_owned();
-                    return Err(LoadError::Read { path, source });
-                }
+                _ => return Err(LoadError::Read { path: path(), source }),
             }
         }
     }

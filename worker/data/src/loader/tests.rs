@@ -1,6 +1,7 @@
 //! Order, determinism over thread counts, damaged files, reading errors, panics, and the end.
 
 mod hostile;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -26,10 +27,12 @@ fn settings(index: Index) -> LoaderSettings {
         augment: published(),
         ranks: vec![Rank(1), Rank(2)],
         pixels: PIXELS,
+        format: ViewFormat::default(),
         first_step: Step(0),
         last_step: 10,
         threads: 2,
         ahead: 2,
+        read_timeout: Duration::from_secs(10),
     }
 }
 
@@ -39,6 +42,7 @@ fn all(settings: LoaderSettings) -> Vec<Batch> {
     let mut loader = Loader::start(settings).unwrap();
     let batches = (0..n).map(|_| loader.next().unwrap()).map(|batch| Batch {
         waited: Duration::ZERO,
+        times: StageTimes::default(),
         ..batch
     });
     let batches = batches.collect();
@@ -136,7 +140,10 @@ fn a_damaged_file_is_replaced_and_its_augmentation_kept() {
             &mut expected,
         );
         let size = expected.len();
-        assert_eq!(batch.ranks[1].views[view][size..2 * size], expected);
+        assert_eq!(
+            batch.ranks[1].views[view].f32s().unwrap()[size..2 * size],
+            expected
+        );
     }
 }
 

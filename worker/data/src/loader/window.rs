@@ -4,38 +4,58 @@
 //!  batch: claimed 0..n ──► finished n ──► taken by the owner; a new batch enters the window
 //!  window: open ──► ended (stopped, an error was handed out, or a thread panicked); then nothing is claimed
 //! ```
-//! The window's lock is held for bookkeeping only, a batch's for copying one image's views.
+//! The window's lock is held for bookkeeping only: twice an image. Pictures are read, decoded, drawn and written without it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use m2t_common::Step;
 use m2t_common::shard::Sample;
 
-use super::files::{Files, Found};
-use super::{LoadError, LoaderSettings, RankViews, Replacement};
+use super::files::{Desk, Files, path_of};
+use super::making::{Content, Made, Making, Parts};
+use super::stages::timed;
+use super::views::Pool;
+use super::watch::{Change, Limits, Watch};
+use super::{LoadError, LoaderSettings, SlowFile};
 use crate::augment::{Canvas, ViewKey, ViewParameters};
 use crate::decode::{Image, panic_text};
+
+/// How often a file is read anew after reading it hung, and how often in all.
+const TRIES: u32 = 3;
+/// Most threads that work in the stead of others that hang. With more, the storage as a whole hangs.
+const MOST_SUBSTITUTES: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Window {
     settings: LoaderSettings,
+    limits: Limits,
     files: Files,
+    pool: Arc<Pool>,
     state: Mutex<State>,
     /// There may be an image to claim, or the window ended.
     work: Condvar,
-    /// A batch may be complete, or the window ended.
+    /// The oldest batch may be complete, or the window ended.
     progress: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
     /// Oldest first, of consecutive steps.
-    batches: VecDeque<InMaking>,
+    batches: VecDeque<Making>,
+    /// Images whose reading was given up, to be read again before all others.
+    again: VecDeque<Claim>,
     /// The step of the next batch to enter.
     next_step: u64,
     end: Option<End>,
+    /// Threads that wait for an image to claim.
+    n_asleep: usize,
+    /// Threads but those found slow.
+    n_working: usize,
+    /// Of every thread.
+    watches: Vec<Arc<Watch>>,
 }
 
 #[derive(Debug)]
@@ -46,81 +66,91 @@ enum End {
     Panicked(String),
 }
 
-#[derive(Debug)]
-struct InMaking {
-    batch: Arc<Making>,
-    claimed: usize,
-    finished: usize,
-}
-
-#[derive(Debug)]
-struct Making {
+/// An image that a thread works at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
     step: Step,
     epoch: u64,
-    /// Rank by rank.
-    samples: Vec<Sample>,
-    content: Mutex<Content>,
+    place: usize,
+    sample: Sample,
+    /// From 1.
+    attempt: u32,
 }
 
-/// What the images of a batch leave behind, by their place in it.
-#[derive(Debug, Default)]
-pub(super) struct Content {
-    pub(super) ranks: Vec<RankViews>,
-    pub(super) replaced: BTreeMap<usize, Replacement>,
-    failed: BTreeMap<usize, LoadError>,
-}
-
-/// What a thread works with, kept from image to image.
-struct Scratch {
-    bytes: Vec<u8>,
-    /// One a view.
-    canvases: [Canvas; 2],
+/// What the owner's wait came to.
+#[derive(Debug)]
+pub(super) enum Waited {
+    Complete(Content),
+    /// So many threads hang that others have to be started in their stead.
+    Short {
+        n_threads: usize,
+    },
+    TooLong,
 }
 
 impl Window {
     pub(super) fn new(settings: LoaderSettings, files: Files) -> Self {
-        let mut state = State {
-            batches: VecDeque::new(),
-            next_step: settings.first_step.0,
-            end: None,
-        };
-        fill(&mut state, &settings);
-        Self {
-            settings,
+        let view_size = settings.format.view_size(settings.pixels);
+        let size = settings.shards.batch_per_rank as usize * view_size;
+        let window = Self {
+            limits: Limits::of(settings.read_timeout),
             files,
-            state: Mutex::new(state),
+            pool: Pool::new(settings.format, size),
+            state: Mutex::new(State {
+                batches: VecDeque::new(),
+                again: VecDeque::new(),
+                next_step: settings.first_step.0,
+                end: None,
+                n_asleep: 0,
+                n_working: 0,
+                watches: Vec::new(),
+            }),
             work: Condvar::new(),
             progress: Condvar::new(),
-        }
+            settings,
+        };
+        window.fill(&mut window.lock());
+        window
     }
 
     /// Waits for the oldest batch and takes it out.
-    pub(super) fn take_oldest(&self) -> Result<(Step, Content), LoadError> {
-        let mut state = lock(&self.state);
+    pub(super) fn wait(&self, deadline: Instant) -> Result<Waited, LoadError> {
+        let mut state = self.lock();
         loop {
             match &state.end {
                 Some(End::Stopped) => return Err(LoadError::Ended),
                 Some(End::Panicked(message)) => return Err(LoadError::Panicked(message.clone())),
                 None => {}
             }
-            let Some(oldest) = state.batches.front() else {
-                return Err(LoadError::Ended);
-            };
-            if oldest.finished == oldest.batch.samples.len() {
-                break;
+            match state.batches.front() {
+                None => return Err(LoadError::Ended),
+                Some(oldest) if oldest.is_complete() => break,
+                Some(_) => {}
             }
-            state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let n_threads = self.look_at_readers(&mut state);
+            if n_threads > 0 {
+                return Ok(Waited::Short { n_threads });
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Waited::TooLong);
+            }
+            let pause = left.min(self.limits.slow);
+            let waited = self.progress.wait_timeout(state, pause);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let Making { step, content, .. } = &*state.batches.pop_front().expect("it was just looked at").batch;
-        let mut content = std::mem::take(&mut *lock(content));
-        if let Some((_, error)) = content.failed.pop_first() {
-            state.end = Some(End::Stopped);
-            self.work.notify_all();
-            return Err(error);
+        let oldest = state.batches.pop_front().expect("it was just looked at");
+        match oldest.content(&self.settings, &self.pool) {
+            Ok(content) => {
+                self.fill(&mut state);
+                Ok(Waited::Complete(content))
+            }
+            Err(error) => {
+                state.end = Some(End::Stopped);
+                self.work.notify_all();
+                Err(error)
+            }
         }
-        fill(&mut state, &self.settings);
-        self.work.notify_all();
-        Ok((*step, content))
     }
 
     /// Ends all work after the images that are being made.
@@ -129,144 +159,214 @@ impl Window {
     }
 
     fn end(&self, end: End) {
-        lock(&self.state).end.get_or_insert(end);
+        self.lock().end.get_or_insert(end);
         self.work.notify_all();
         self.progress.notify_all();
     }
 
+    /// The files that take long to read.
+    pub(super) fn slow_files(&self) -> Vec<SlowFile> {
+        let slow = self.lock();
+        let slow = slow.watches.iter().filter_map(|watch| watch.slow());
+        slow.map(|(sample, waited)| SlowFile {
+            path: path_of(&self.settings.index, sample),
+            waited,
+        })
+        .collect()
+    }
+
+    /// A thread is about to begin.
+    pub(super) fn enter(&self) -> Arc<Watch> {
+        let watch = Arc::default();
+        let mut state = self.lock();
+        state.watches.push(Arc::clone(&watch));
+        state.n_working += 1;
+        watch
+    }
+
     /// A thread's life. A panic ends the window, so that whoever waits for a batch learns of it.
-    pub(super) fn work(&self) {
+    pub(super) fn work(&self, watch: &Arc<Watch>) {
         let life = || {
             let canvas = || Canvas::new(self.settings.pixels);
-            let mut scratch = Scratch {
-                bytes: Vec::new(),
-                canvases: [canvas(), canvas()],
-            };
-            while let Some((batch, place)) = self.claim() {
-                self.make(&batch, place, &mut scratch);
-                self.finish(&batch);
+            let (mut desk, mut canvases) = (Desk::new(Arc::clone(watch)), [canvas(), canvas()]);
+            let mut made = None;
+            while let Some(claim) = self.finish_and_claim(made.take(), watch) {
+                made = self
+                    .make(claim, &mut desk, &mut canvases)
+                    .map(|made| (claim, made));
             }
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(life)) {
             self.end(End::Panicked(panic_text(panic.as_ref())));
         }
+        self.lock().watches.retain(|other| !Arc::ptr_eq(other, watch));
     }
 
-    /// The next image nobody works at; none when the window ended.
-    fn claim(&self) -> Option<(Arc<Making>, usize)> {
-        let mut state = lock(&self.state);
+    /// Puts down what was made, and takes the next image nobody works at; none when the window ended, or when there are more
+    /// threads than there should be.
+    fn finish_and_claim(&self, made: Option<(Claim, Made)>, watch: &Arc<Watch>) -> Option<Claim> {
+        let mut state = self.lock();
+        if let Some((claim, made)) = made {
+            let batch = state.batch(claim.step);
+            batch
+                .expect("a batch stays until its last image is finished")
+                .finish(claim.place, made);
+            self.tell_if_complete(&state);
+        }
         loop {
             if state.end.is_some() {
                 return None;
             }
-            let unclaimed = |making: &&mut InMaking| making.claimed < making.batch.samples.len();
-            if let Some(making) = state.batches.iter_mut().find(unclaimed) {
-                making.claimed += 1;
-                return Some((Arc::clone(&making.batch), making.claimed - 1));
+            if state.n_working > self.n_threads() {
+                state.n_working -= 1;
+                state.watches.retain(|other| !Arc::ptr_eq(other, watch));
+                return None;
             }
+            if let Some(claim) = state.claim() {
+                return Some(claim);
+            }
+            state.n_asleep += 1;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.n_asleep -= 1;
         }
     }
 
-    fn finish(&self, batch: &Making) {
-        let mut state = lock(&self.state);
-        let making = state
-            .batches
-            .iter_mut()
-            .find(|making| making.batch.step == batch.step);
-        let making = making.expect("a batch stays until its last image is finished");
-        making.finished += 1;
-        if making.finished == batch.samples.len() {
-            self.progress.notify_all();
+    /// Both views of the image, or why there are none. Nothing if another thread made it meanwhile.
+    fn make(&self, claim: Claim, desk: &mut Desk, canvases: &mut [Canvas; 2]) -> Option<Made> {
+        desk.begin(Some(claim));
+        let found = self.files.find(&self.settings.index, claim.sample, desk);
+        let mut parts = self.take_parts(claim, std::mem::take(&mut desk.n_slow))?;
+        let mut times = desk.times;
+        if found.is_ok() {
+            timed(&mut times.augment, || {
+                self.draw(&desk.image, claim, canvases);
+            });
+            timed(&mut times.write, || {
+                for (canvas, part) in canvases.iter().zip(&mut parts) {
+                    self.settings.format.write(canvas, part);
+                }
+            });
         }
+        Some(Made {
+            parts,
+            result: found,
+            times,
+        })
     }
 
-    /// Both views of the image at `place`, or why there are none.
-    fn make(&self, batch: &Making, place: usize, scratch: &mut Scratch) {
-        let sample = batch.samples[place];
-        let found = self.files.find(&self.settings.index, sample, &mut scratch.bytes);
-        match found {
-            Ok(Found { image, replaced }) => {
-                self.draw(&image, sample, batch.epoch, &mut scratch.canvases);
-                let mut content = lock(&batch.content);
-                content.write(place, self.settings.shards.batch_per_rank, &scratch.canvases);
-                content
-                    .replaced
-                    .extend(replaced.map(|replaced| (place, replaced)));
-            }
-            Err(error) => {
-                lock(&batch.content).failed.insert(place, error);
-            }
-        }
+    fn take_parts(&self, claim: Claim, n_slow: usize) -> Option<Parts> {
+        let mut state = self.lock();
+        // Found slow, it was counted out, and it is back.
+        state.n_working += n_slow;
+        state.batch(claim.step)?.take_parts(claim.place)
     }
 
-    fn draw(&self, image: &Image, sample: Sample, epoch: u64, canvases: &mut [Canvas; 2]) {
+    fn draw(&self, image: &Image, claim: Claim, canvases: &mut [Canvas; 2]) {
         for (view, canvas) in canvases.iter_mut().enumerate() {
             let key = ViewKey {
                 seed: self.settings.shards.seed,
-                epoch,
-                sample,
+                epoch: claim.epoch,
+                sample: claim.sample,
                 view,
             };
             ViewParameters::draw(&self.settings.augment, (image.width, image.height), key)
                 .render(image, canvas);
         }
     }
-}
 
-impl Content {
-    fn write(&mut self, place: usize, batch_per_rank: u32, canvases: &[Canvas; 2]) {
-        let batch_per_rank = batch_per_rank as usize;
-        let rank = &mut self.ranks[place / batch_per_rank];
-        for (canvas, view) in canvases.iter().zip(&mut rank.views) {
-            let size = view.len() / batch_per_rank;
-            let first = place % batch_per_rank * size;
-            canvas.write_normalized(&mut view[first..first + size]);
+    /// Has the files read again that hang. How many threads are lacking because of it.
+    fn look_at_readers(&self, state: &mut State) -> usize {
+        let limits = self.limits;
+        let changes: Vec<_> = state
+            .watches
+            .iter()
+            .filter_map(|watch| watch.look(limits))
+            .collect();
+        for change in changes {
+            match change {
+                Change::Slow => state.n_working = state.n_working.saturating_sub(1),
+                Change::Lost(claim) if claim.attempt < TRIES => {
+                    state.again.push_back(Claim {
+                        attempt: claim.attempt + 1,
+                        ..claim
+                    });
+                    self.work.notify_one();
+                }
+                Change::Lost(claim) => self.give_up(state, claim),
+            }
         }
+        let room = (self.n_threads() + MOST_SUBSTITUTES).saturating_sub(state.watches.len());
+        self.n_threads().saturating_sub(state.n_working).min(room)
+    }
+
+    fn give_up(&self, state: &mut State, claim: Claim) {
+        let error = LoadError::Hangs {
+            path: self
+                .settings
+                .index
+                .root
+                .join(path_of(&self.settings.index, claim.sample)),
+            limit: self.limits.lost,
+            tries: TRIES,
+        };
+        if let Some(batch) = state.batch(claim.step) {
+            batch.give_up(claim.place, error);
+            self.tell_if_complete(state);
+        }
+    }
+
+    fn tell_if_complete(&self, state: &State) {
+        if state.batches.front().is_some_and(Making::is_complete) {
+            self.progress.notify_one();
+        }
+    }
+
+    /// Lets new batches in while there is room, and wakes as many threads as find work.
+    fn fill(&self, state: &mut State) {
+        let room = self.settings.ahead.max(1) as usize;
+        let mut n_images = 0;
+        while state.batches.len() < room && state.next_step < self.settings.last_step {
+            let batch = Making::new(Step(state.next_step), &self.settings, &self.pool);
+            n_images += batch.n_images();
+            state.batches.push_back(batch);
+            state.next_step += 1;
+        }
+        for _ in 0..n_images.min(state.n_asleep) {
+            self.work.notify_one();
+        }
+    }
+
+    fn n_threads(&self) -> usize {
+        self.settings.threads.max(1) as usize
+    }
+
+    /// A thread that panicked ends the window anyway; what it held is not looked at again.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Lets new batches in while there is room.
-fn fill(state: &mut State, settings: &LoaderSettings) {
-    let room = settings.ahead.max(1) as usize;
-    while state.batches.len() < room && state.next_step < settings.last_step {
-        state.batches.push_back(InMaking {
-            batch: Arc::new(Making::new(Step(state.next_step), settings)),
-            claimed: 0,
-            finished: 0,
-        });
-        state.next_step += 1;
+impl State {
+    fn batch(&mut self, step: Step) -> Option<&mut Making> {
+        self.batches.iter_mut().find(|batch| batch.step == step)
+    }
+
+    fn claim(&mut self) -> Option<Claim> {
+        if let Some(claim) = self.again.pop_front() {
+            return Some(claim);
+        }
+        self.batches.iter_mut().find_map(|batch| {
+            let (place, sample) = batch.claim()?;
+            Some(Claim {
+                step: batch.step,
+                epoch: batch.epoch,
+                place,
+                sample,
+                attempt: 1,
+            })
+        })
     }
 }
 
-impl Making {
-    fn new(step: Step, settings: &LoaderSettings) -> Self {
-        let shards = &settings.shards;
-        let view_size = shards.batch_per_rank as usize * 3 * (settings.pixels as usize).pow(2);
-        let mut samples = Vec::new();
-        let mut ranks = Vec::new();
-        for &rank in &settings.ranks {
-            let of_rank = shards.samples(step, rank).1;
-            samples.extend(&of_rank);
-            ranks.push(RankViews {
-                rank,
-                samples: of_rank,
-                views: [vec![0.0; view_size], vec![0.0; view_size]],
-            });
-        }
-        Self {
-            step,
-            epoch: shards.epoch(step),
-            samples,
-            content: Mutex::new(Content {
-                ranks,
-                ..Content::default()
-            }),
-        }
-    }
-}
-
-/// A thread that panicked ends the window anyway; what it held is not looked at again.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// At most so long does a wait of the owner last by itself.
+pub(super) const FOREVER: Duration = Duration::from_secs(3600);

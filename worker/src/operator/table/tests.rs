@@ -14,6 +14,8 @@ fn device(index: u32, ranks: &[u32], shard: std::ops::Range<u64>) -> DeviceStatu
         shard,
         step: Step(128),
         data_wait: 0.031,
+        bottleneck: None,
+        slow_files: vec![],
     }
 }
 
@@ -58,6 +60,7 @@ fn status() -> Status {
             statistics_momentum: 0.973,
             images_per_second: 212.34,
             data_wait: 0.031,
+            bottleneck: None,
             remaining: Some(Duration::from_secs(751)),
             replaced: 0,
         }),

@@ -85,7 +85,7 @@ fn hostile_pictures_are_replaced_and_told_once_for_each_place() {
             batch.ranks[0]
                 .views
                 .iter()
-                .flatten()
+                .flat_map(|views| views.f32s().unwrap())
                 .all(|value| value.is_finite())
         );
     }

@@ -1,0 +1,206 @@
+//! The loader in steady state: allocates nothing for an image, and its memory stays as it is.
+//!
+//! The allocator counts, so this is a program of its own with one test: another test's memory would count, too.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "a test prints what it measured")]
+
+use std::alloc::System;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use m2t_common::recipe::Augment;
+use m2t_common::shard::{Sample, Shards};
+use m2t_common::{Rank, Step};
+use m2t_data::{Canvas, Index, Loader, LoaderSettings, ViewFormat, ViewKey, ViewParameters, decode};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const PIXELS: u32 = 32;
+const N_FILES: u32 = 240;
+/// Steps before anything is counted: every buffer has then met the largest picture.
+const WARM_UP: u64 = 64;
+const COUNTED: u64 = 100;
+
+const AUGMENT: Augment = Augment {
+    crop_area: [0.08, 1.0],
+    crop_ratio: [0.75, 4.0 / 3.0],
+    jitter_p: 0.8,
+    brightness: 0.4,
+    contrast: 0.4,
+    saturation: 0.2,
+    hue: 0.1,
+    blur_p: [1.0, 0.1],
+    blur_sigma: [0.1, 2.0],
+    grayscale_p: 0.2,
+    flip_p: 0.5,
+    solarize_p: [0.0, 0.2],
+};
+
+/// JPEGs of various sizes.
+fn data_set(folder: &Path) -> Arc<Index> {
+    std::fs::create_dir(folder.join("all")).unwrap();
+    for number in 0..N_FILES {
+        let (width, height) = (60 + number % 37, 48 + number % 23);
+        let pixels: Vec<u8> = (0..width * height)
+            .flat_map(|i| [i + number, i / width * 3, (i ^ number) * 5].map(|value| value as u8))
+            .collect();
+        let path = folder.join("all").join(format!("{number:04}.jpg"));
+        let encoder = jpeg_encoder::Encoder::new_file(path, 90).unwrap();
+        let (width, height) = (u16::try_from(width).unwrap(), u16::try_from(height).unwrap());
+        encoder
+            .encode(&pixels, width, height, jpeg_encoder::ColorType::Rgb)
+            .unwrap();
+    }
+    Arc::new(Index::read(folder).unwrap())
+}
+
+fn settings(index: &Arc<Index>, batch: u32) -> LoaderSettings {
+    LoaderSettings {
+        index: Arc::clone(index),
+        augment: AUGMENT,
+        shards: Shards {
+            seed: 3,
+            n_samples: u64::from(N_FILES),
+            world: 1,
+            batch_per_rank: batch,
+        },
+        ranks: vec![Rank(0)],
+        pixels: PIXELS,
+        format: ViewFormat::default(),
+        first_step: Step(0),
+        last_step: u64::MAX,
+        threads: 2,
+        ahead: 2,
+        read_timeout: Duration::from_secs(60),
+    }
+}
+
+fn allocations() -> usize {
+    let stats = MEMORY.stats();
+    stats.allocations + stats.reallocations
+}
+
+fn bytes_in_use() -> usize {
+    let stats = MEMORY.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
+
+/// Allocations of the whole process over `COUNTED` batches of a loader that is warm.
+fn of_the_loader(index: &Arc<Index>, batch: u32) -> usize {
+    let whole = |n_steps| {
+        let settings = LoaderSettings {
+            last_step: n_steps,
+            // Every buffer of the one thread has met the same pictures in the same order.
+            threads: 1,
+            ..settings(index, batch)
+        };
+        let before = allocations();
+        let mut loader = Loader::start(settings).unwrap();
+        for _ in 0..n_steps {
+            loader.next().unwrap();
+        }
+        drop(loader);
+        allocations() - before
+    };
+    whole(WARM_UP + COUNTED) - whole(WARM_UP)
+}
+
+/// Allocations of decoding and of drawing the views of the same images, nothing else done.
+fn by_hand(index: &Index, batch: u32) -> [usize; 2] {
+    let shards = settings(&Arc::new(index.clone()), batch).shards;
+    let files: Vec<_> = index
+        .files
+        .iter()
+        .map(|entry| std::fs::read(index.locate(entry)).unwrap())
+        .collect();
+    let mut canvases = [Canvas::new(PIXELS), Canvas::new(PIXELS)];
+    let mut counts = [0; 2];
+    for step in (0..WARM_UP + COUNTED).map(Step) {
+        let (epoch, samples) = shards.samples(step, Rank(0));
+        for sample in samples {
+            let mut before = allocations();
+            let image = decode(&files[sample.0 as usize]).unwrap();
+            let decoding = allocations() - before;
+            before = allocations();
+            draw(&image, (epoch, sample), &mut canvases);
+            if step.0 >= WARM_UP {
+                counts[0] += decoding;
+                counts[1] += allocations() - before;
+            }
+        }
+    }
+    counts
+}
+
+fn draw(image: &m2t_data::Image, (epoch, sample): (u64, Sample), canvases: &mut [Canvas; 2]) {
+    for (view, canvas) in canvases.iter_mut().enumerate() {
+        let key = ViewKey {
+            seed: 3,
+            epoch,
+            sample,
+            view,
+        };
+        ViewParameters::draw(&AUGMENT, (image.width, image.height), key).render(image, canvas);
+    }
+}
+
+/// What the loader itself allocates for each counted batch of this size, and what decoding and drawing do an image.
+fn for_each_batch(index: &Arc<Index>, batch: u32) -> f64 {
+    let [decoding, drawing] = by_hand(index, batch);
+    let all = of_the_loader(index, batch);
+    let n_images = (COUNTED * u64::from(batch)) as f64;
+    let own = (all as f64 - (decoding + drawing) as f64) / COUNTED as f64;
+    println!(
+        "batches of {batch}: {:.2} allocations an image in decoding, {:.2} in drawing; {own} a batch in the loader",
+        decoding as f64 / n_images,
+        drawing as f64 / n_images,
+    );
+    own
+}
+
+/// Images for the memory to be flat over.
+fn n_images() -> u64 {
+    let asked = std::env::var("M2T_IMAGES").ok();
+    asked.map_or(10_000, |asked| asked.parse().unwrap())
+}
+
+/// Pages of this process that are in memory, in bytes.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+/// The most that is in use, and resident, at the end of any of `n` batches.
+fn most_in_use(loader: &mut Loader, n: u64) -> [usize; 2] {
+    (0..n).fold([0; 2], |[used, resides], _| {
+        let batch = loader.next().unwrap();
+        let most = [used.max(bytes_in_use()), resides.max(resident())];
+        drop(batch);
+        most
+    })
+}
+
+#[test]
+fn the_steady_state_allocates_nothing_for_an_image_and_memory_is_flat() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = data_set(folder.path());
+    let [few, many] = [8, 24].map(|batch| for_each_batch(&index, batch));
+    assert!(few < 10.0, "{few} allocations a batch");
+    assert_eq!(few, many, "allocations of a batch do not grow with its images");
+
+    let mut loader = Loader::start(settings(&index, 24)).unwrap();
+    let n = n_images() / 24;
+    let [used, resides] = most_in_use(&mut loader, n / 4);
+    most_in_use(&mut loader, n / 2);
+    let [used_later, resides_later] = most_in_use(&mut loader, n / 4);
+    println!("{n} batches: {used} then {used_later} bytes in use, {resides} then {resides_later} resident");
+    assert!(used_later < used + (256 << 10), "{used} bytes, then {used_later}");
+    assert!(
+        resides_later < resides + (8 << 20),
+        "{resides} bytes, then {resides_later}"
+    );
+}
