@@ -4,13 +4,14 @@
 //! first, and never a thing the user did not just build.
 
 mod line;
+mod loader;
 mod recovery;
 mod torchrun;
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::interrupt::Interrupt;
@@ -36,6 +37,12 @@ pub(crate) struct BenchArguments {
     /// How often the baseline is measured: a minute or more each time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     baseline_runs: u32,
+    /// The photographs, a folder of class folders; for the loader only.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Make pictures of the size and weight of ImageNet's out of them first; for the loader only.
+    #[arg(long)]
+    like_imagenet: bool,
 }
 
 const HELP: &str = "\
@@ -50,27 +57,41 @@ recovery: the time from a SIGKILL or a cut to the next optimizer step that all d
   is our trainer, its agent our daemon. It needs a Python with torch and torchvision: M2T_PYTHON, with torchrun
   beside it, or the .python/ that `cargo xtask test` installs.
 
+loader: images a second of one thread's CPU time, decoded and made two views of 224 px as published, from memory.
+  Cases: two_views, and floor, which decodes only. --data DIR names the photographs; --like-imagenet makes 300 mosaics
+  of them first: 500 x 376, quality 96, 4:4:4. --runs says how many times all of them are gone through.
+  --against pillow runs M2T_SHARED/baselines/pillow_views.py on the same files. It needs a Python with Pillow and numpy:
+  M2T_PYTHON, or the .python/ that `cargo xtask test` installs.
+
 A line has: bench, case, median, unit, runs, machine; against a baseline also baseline, baseline_median,
 baseline_runs, baseline_steps_lost and ratio (above 1: we are better). recovery adds:
   seconds      every time measured, in order
   step_median  median duration of a step before the faults
   steps_lost   the most that any fault cost: steps that were in metrics.jsonl and had to be done again
   phases       median seconds from the fault to the first event of each kind in events.jsonl, up to that next step
+loader adds:
+  milliseconds_per_image  of the stages decode, crop, jitter, blur, rest, normalize
+  images, pixels_per_image, bits_per_pixel
 Steps are stamped when their line arrives in metrics.jsonl, looked at every 2 ms.
 
 Example:
-  cargo xtask bench recovery --runs 10 --against torchrun > recovery.jsonl";
+  cargo xtask bench recovery --runs 10 --against torchrun > recovery.jsonl
+  cargo xtask bench loader --data ../shared/datasets/clothing/train --like-imagenet --against pillow";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Name {
     /// From a fault to the next step.
     Recovery,
+    /// From a file's bytes to two views.
+    Loader,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Baseline {
-    /// PyTorch's elastic launcher.
+    /// PyTorch's elastic launcher, for recovery.
     Torchrun,
+    /// The published pipeline, for the loader.
+    Pillow,
 }
 
 /// What all parts of a bench need.
@@ -83,18 +104,42 @@ struct Bench<'a> {
 
 /// Runs the bench.
 pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: &Interrupt) -> Result<()> {
-    set_up::run(workspace)?;
-    let Name::Recovery = arguments.name;
-    let bench = Bench {
-        workspace,
-        interrupt,
-        work: work_folder(workspace, "recovery")?,
+    let bench = |name| -> Result<Bench<'_>> {
+        Ok(Bench {
+            workspace,
+            interrupt,
+            work: work_folder(workspace, name)?,
+        })
     };
+    match (arguments.name, arguments.against) {
+        (Name::Recovery, Some(Baseline::Pillow)) | (Name::Loader, Some(Baseline::Torchrun)) => {
+            bail!("--against torchrun goes with recovery, --against pillow with loader")
+        }
+        (Name::Recovery, against) => {
+            ensure!(
+                arguments.data.is_none() && !arguments.like_imagenet,
+                "--data and --like-imagenet go with loader; recovery makes its own pictures"
+            );
+            set_up::run(workspace)?;
+            run_recovery(&bench("recovery")?, arguments, against.is_some())
+        }
+        (Name::Loader, against) => {
+            ensure!(arguments.cases.is_empty(), "loader has no --cases to choose from");
+            let Some(data) = &arguments.data else {
+                bail!("loader needs photographs: --data DIR, a folder of class folders");
+            };
+            loader::run(&bench("loader")?, data, arguments, against.is_some())
+        }
+    }
+}
+
+fn run_recovery(bench: &Bench<'_>, arguments: &BenchArguments, against_torchrun: bool) -> Result<()> {
     let programs = ["-pm2t-coordinator", "-pm2t-worker", "-pm2t-trainer"];
-    fleet::build(workspace, interrupt, &programs)?;
-    let baselines = match arguments.against {
-        Some(Baseline::Torchrun) => torchrun::measure(&bench, arguments.baseline_runs)?,
-        None => Vec::new(),
+    fleet::build(bench.workspace, bench.interrupt, &programs)?;
+    let baselines = if against_torchrun {
+        torchrun::measure(bench, arguments.baseline_runs)?
+    } else {
+        Vec::new()
     };
     let cases = if arguments.cases.is_empty() {
         recovery::Case::value_variants()
@@ -102,18 +147,24 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
         &arguments.cases
     };
     for &case in cases {
-        let Some(mut line) = recovery::measure(&bench, case, arguments.runs)? else {
+        let Some(mut line) = recovery::measure(bench, case, arguments.runs)? else {
             continue;
         };
         if let Some(baseline) = baselines.iter().find(|baseline| baseline.case == case) {
             line = line.against(baseline);
         }
-        println!(
-            "{}",
-            serde_json::to_string(&line).context("a result is plain data")?
-        );
+        print(&line)?;
     }
     eprintln!("logs and metrics: {}", bench.work.display());
+    Ok(())
+}
+
+/// A result on standard output.
+fn print(line: &impl serde::Serialize) -> Result<()> {
+    println!(
+        "{}",
+        serde_json::to_string(line).context("a result is plain data")?
+    );
     Ok(())
 }
 
@@ -126,5 +177,18 @@ fn work_folder(workspace: &Workspace, name: &str) -> Result<PathBuf> {
 impl Bench<'_> {
     fn program(&self, name: &str) -> Command {
         Command::new(self.workspace.program(name))
+    }
+
+    /// A file of the shared folder.
+    fn shared(&self, below: &str) -> Result<PathBuf> {
+        let beside = || self.workspace.root.join("../shared");
+        let shared = std::env::var_os("M2T_SHARED").map_or_else(beside, PathBuf::from);
+        let file = shared.join(below);
+        ensure!(
+            file.is_file(),
+            "{} is missing; set M2T_SHARED to the shared folder",
+            file.display()
+        );
+        Ok(file)
     }
 }

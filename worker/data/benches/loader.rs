@@ -1,7 +1,7 @@
 //! What the loader does to an image, without reading it: decode, two views, normalised. One thread, seconds of CPU time.
 //!
-//! `loader DIR [LIMIT]`, as the published pipeline's measurement beside which it stands: the first LIMIT files of DIR by name
-//! (300), read beforehand, four passes of which the last three count. Prints a line of JSON; `cargo xtask bench loader` asks.
+//! `loader DIR [LIMIT [RUNS]]`, as the published pipeline's measurement beside which it stands: the first LIMIT files of DIR by
+//! name (300), read beforehand, and gone through RUNS times (3) after one that does not count. Prints a line of JSON; `cargo xtask bench loader` asks.
 //!
 //! `loader --like-imagenet DIR OUT` makes files of ImageNet's size and weight first: [`mosaics`].
 
@@ -17,14 +17,14 @@ use m2t_common::recipe::written::Source;
 use m2t_common::recipe::{Augment, resolve};
 use m2t_common::shard::Sample;
 use m2t_data::augment::Part;
-use m2t_data::{Canvas, Index, ViewKey, ViewParameters, decode};
+use m2t_data::{Canvas, Decoder, Image, Index, ViewKey, ViewParameters};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Side of a view.
 const PIXELS: u32 = 224;
 /// As many as the published measurement takes.
-const LIMIT: usize = 300;
-const PASSES: u64 = 4;
+const LIMIT: u64 = 300;
+const RUNS: u64 = 3;
 
 fn main() {
     let arguments: Vec<String> = std::env::args()
@@ -32,15 +32,17 @@ fn main() {
         .filter(|word| word != "--bench")
         .collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let number = |word: Option<&&str>, default: u64| {
+        word.map_or(default, |word| word.parse().expect("LIMIT and RUNS are numbers"))
+    };
     match words[..] {
-        ["--like-imagenet", dir, out] => mosaics::make(Path::new(dir), Path::new(out), LIMIT),
-        [dir] => println!("{}", measure(&read(Path::new(dir), LIMIT))),
-        [dir, limit] => {
-            let limit = limit.parse().expect("LIMIT is a number");
-            println!("{}", measure(&read(Path::new(dir), limit)));
+        ["--like-imagenet", dir, out] => mosaics::make(Path::new(dir), Path::new(out), LIMIT as usize),
+        [dir, ref rest @ ..] => {
+            let files = read(Path::new(dir), number(rest.first(), LIMIT) as usize);
+            println!("{}", measure(&files, number(rest.get(1), RUNS)));
         }
         // `cargo test` and `cargo bench` without arguments only see that it builds.
-        _ => println!("usage: loader DIR [LIMIT] | loader --like-imagenet DIR OUT"),
+        [] => println!("usage: loader DIR [LIMIT [RUNS]] | loader --like-imagenet DIR OUT"),
     }
 }
 
@@ -58,14 +60,15 @@ fn now() -> u64 {
     (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
 }
 
-fn measure(files: &[Vec<u8>]) -> serde_json::Value {
+fn measure(files: &[Vec<u8>], runs: u64) -> serde_json::Value {
     let augment = published();
+    let (mut decoder, mut image) = (Decoder::default(), Image::default());
     let mut canvas = Canvas::new(PIXELS);
     let mut out = vec![0.0; 3 * (PIXELS as usize).pow(2)];
     let mut rates = Vec::new();
     let mut stages: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut pixels, mut bytes) = (0, 0);
-    for pass in 0..PASSES {
+    for pass in 0..=runs {
         stages.clear();
         (pixels, bytes) = (0, 0);
         let start = now();
@@ -76,7 +79,7 @@ fn measure(files: &[Vec<u8>]) -> serde_json::Value {
                 *stages.entry(stage).or_default() += now - last;
                 last = now;
             };
-            let image = decode(file).expect("a picture");
+            decoder.decode(file, &mut image).expect("a picture");
             lap("decode");
             pixels += u64::from(image.width) * u64::from(image.height);
             bytes += file.len() as u64;

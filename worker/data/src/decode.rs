@@ -13,8 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Most pixels an image may have (width × height): Pillow's own limit. Checked before anything is allocated.
 pub const MAX_PIXELS: u64 = 178_956_970;
 
-/// A decoded picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A decoded picture; by default none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// Columns; at least 1.
     pub width: u32,
@@ -99,9 +99,37 @@ impl DecodeError {
 
 /// Decodes a JPEG or PNG to RGB.
 pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
-    // A decoder's panic on hostile data costs one picture, not the run. All its state lives inside the call.
-    catch_unwind(AssertUnwindSafe(|| decode_recognised(bytes)))
-        .unwrap_or_else(|panic| Err(DecodeError::Panicked(panic_text(panic.as_ref()))))
+    let mut image = Image::default();
+    Decoder::default().decode(bytes, &mut image)?;
+    Ok(image)
+}
+
+/// Decodes one picture after the other, and keeps memory in between.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// A JPEG without what is not the image.
+    alone: Vec<u8>,
+}
+
+impl Decoder {
+    /// Decodes a JPEG or PNG to RGB, in place of what `image` held. After an error it holds no picture.
+    pub fn decode(&mut self, bytes: &[u8], image: &mut Image) -> Result<(), DecodeError> {
+        // A decoder's panic on hostile data costs one picture, not the run: what it left behind is overwritten by the next.
+        catch_unwind(AssertUnwindSafe(|| self.decode_recognised(bytes, image)))
+            .unwrap_or_else(|panic| Err(DecodeError::Panicked(panic_text(panic.as_ref()))))
+    }
+
+    fn decode_recognised(&mut self, bytes: &[u8], image: &mut Image) -> Result<(), DecodeError> {
+        match bytes {
+            [] => Err(DecodeError::Empty),
+            [0xFF, 0xD8, 0xFF, ..] => jpeg::decode(bytes, &mut self.alone, image),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => {
+                *image = png::decode(bytes)?;
+                Ok(())
+            }
+            _ => Err(DecodeError::Unrecognised),
+        }
+    }
 }
 
 /// What a caught panic said.
@@ -109,15 +137,6 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned())
-}
-
-fn decode_recognised(bytes: &[u8]) -> Result<Image, DecodeError> {
-    match bytes {
-        [] => Err(DecodeError::Empty),
-        [0xFF, 0xD8, 0xFF, ..] => jpeg::decode(bytes),
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => png::decode(bytes),
-        _ => Err(DecodeError::Unrecognised),
-    }
 }
 
 /// Bytes of an RGB image of this size, if it is within the limit.

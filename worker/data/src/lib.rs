@@ -17,7 +17,7 @@ pub mod synth;
 mod fixtures;
 
 pub use augment::{Canvas, ViewKey, ViewParameters};
-pub use decode::{DecodeError, Image, decode};
+pub use decode::{DecodeError, Decoder, Image, decode};
 pub use index::{Index, IndexError};
 pub use listing::{Listing, ListingError};
 pub use loader::{Batch, Element, Layout, LoadError, Loader, LoaderSettings, Stopper, ViewFormat};

@@ -13,7 +13,7 @@ use std::time::Duration;
 use m2t_common::recipe::Augment;
 use m2t_common::shard::{Sample, Shards};
 use m2t_common::{Rank, Step};
-use m2t_data::{Canvas, Index, Loader, LoaderSettings, ViewFormat, ViewKey, ViewParameters, decode};
+use m2t_data::{Canvas, Decoder, Image, Index, Loader, LoaderSettings, ViewFormat, ViewKey, ViewParameters};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -118,12 +118,13 @@ fn by_hand(index: &Index, batch: u32) -> [usize; 2] {
         .map(|entry| std::fs::read(index.locate(entry)).unwrap())
         .collect();
     let mut canvases = [Canvas::new(PIXELS), Canvas::new(PIXELS)];
+    let (mut decoder, mut image) = (Decoder::default(), Image::default());
     let mut counts = [0; 2];
     for step in (0..WARM_UP + COUNTED).map(Step) {
         let (epoch, samples) = shards.samples(step, Rank(0));
         for sample in samples {
             let mut before = allocations();
-            let image = decode(&files[sample.0 as usize]).unwrap();
+            decoder.decode(&files[sample.0 as usize], &mut image).unwrap();
             let decoding = allocations() - before;
             before = allocations();
             draw(&image, (epoch, sample), &mut canvases);
@@ -136,7 +137,7 @@ fn by_hand(index: &Index, batch: u32) -> [usize; 2] {
     counts
 }
 
-fn draw(image: &m2t_data::Image, (epoch, sample): (u64, Sample), canvases: &mut [Canvas; 2]) {
+fn draw(image: &Image, (epoch, sample): (u64, Sample), canvases: &mut [Canvas; 2]) {
     for (view, canvas) in canvases.iter_mut().enumerate() {
         let key = ViewKey {
             seed: 3,

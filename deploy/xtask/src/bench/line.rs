@@ -109,12 +109,12 @@ pub(super) fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn rounded(seconds: f64) -> f64 {
+pub(super) fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
 /// Cores and processor, as far as the system tells.
-fn machine() -> String {
+pub(super) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let facts = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = facts

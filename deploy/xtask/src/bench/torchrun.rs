@@ -31,7 +31,7 @@ struct Said {
 
 /// Runs the script so many times.
 pub(super) fn measure(bench: &Bench<'_>, runs: u32) -> Result<Vec<BaselineResult>> {
-    let script = script(bench)?;
+    let script = bench.shared(SCRIPT)?;
     let python = python(bench)?;
     let mut said = Vec::new();
     for run in 1..=runs {
@@ -78,18 +78,6 @@ fn run_once(bench: &Bench<'_>, python: &Path, script: &Path) -> Result<Vec<Said>
     said.lines()
         .map(|line| serde_json::from_str(line).with_context(|| format!("{} said {line:?}", script.display())))
         .collect()
-}
-
-fn script(bench: &Bench<'_>) -> Result<PathBuf> {
-    let beside = || bench.workspace.root.join("../shared");
-    let shared = std::env::var_os("M2T_SHARED").map_or_else(beside, PathBuf::from);
-    let script = shared.join(SCRIPT);
-    ensure!(
-        script.is_file(),
-        "{} is missing; set M2T_SHARED to the shared folder",
-        script.display()
-    );
-    Ok(script)
 }
 
 /// A Python with torch that has torchrun beside it.

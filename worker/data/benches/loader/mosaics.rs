@@ -32,13 +32,20 @@ pub(super) fn make(dir: &Path, out: &Path, n: usize) {
         let mut encoder = Encoder::new_file(path, QUALITY).expect("OUT can be written");
         encoder.set_sampling_factor(SamplingFactor::F_1_1);
         let (width, height) = ((2 * TILE.0) as u16, (2 * TILE.1) as u16);
-        encoder.encode(&mosaic, width, height, ColorType::Rgb).expect("a picture that fits");
+        encoder
+            .encode(&mosaic, width, height, ColorType::Rgb)
+            .expect("a picture that fits");
     }
 }
 
 fn tile(bytes: &[u8]) -> Vec<u8> {
     let photograph = decode(bytes).expect("a picture");
-    let source = ImageRef::new(photograph.width, photograph.height, &photograph.pixels, PixelType::U8x3);
+    let source = ImageRef::new(
+        photograph.width,
+        photograph.height,
+        &photograph.pixels,
+        PixelType::U8x3,
+    );
     let mut tile = Image::new(TILE.0 as u32, TILE.1 as u32, PixelType::U8x3);
     let options = ResizeOptions::new();
     let resized = Resizer::new().resize(&source.expect("three bytes a pixel"), &mut tile, &options);

@@ -166,7 +166,7 @@ kernel! {
 kernel! {
     fn normalize(out: &mut [f32], plane: &[u8], scale: Scale) {
         for (out, value) in out.iter_mut().zip(plane) {
-            *out = (f32::from(*value) - scale.mean) * scale.per_level;
+            *out = scale.normalized(*value);
         }
     }
 }
@@ -191,6 +191,13 @@ struct Scale {
     per_level: f32,
 }
 
+impl Scale {
+    #[inline(always)]
+    fn normalized(self, level: u8) -> f32 {
+        (f32::from(level) - self.mean) * self.per_level
+    }
+}
+
 /// A level v becomes (v/255 − mean)/std, to one rounding more or less.
 const SCALES: [Scale; 3] = {
     let mut scales = [Scale {
@@ -210,7 +217,7 @@ const SCALES: [Scale; 3] = {
 
 /// An 8-bit level of a channel, normalised.
 pub(crate) fn normalized(channel: usize, level: u8) -> f32 {
-    NORMALIZED[channel][usize::from(level)]
+    SCALES[channel].normalized(level)
 }
 
 fn bilinear() -> ResizeOptions {

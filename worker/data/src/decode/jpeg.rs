@@ -28,21 +28,25 @@ enum Colors {
     Ycck,
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
+/// `alone` is memory to work in.
+pub(super) fn decode(bytes: &[u8], alone: &mut Vec<u8>, image: &mut Image) -> Result<(), DecodeError> {
     let markers = Markers::read(bytes)?;
     let frame = markers.frame.as_ref().ok_or(DecodeError::Truncated)?;
     let size = buffer_size(frame.width, frame.height)?;
     let colors = colors(&markers, frame)?;
-    let pixels = if frame.is_rare(markers.n_scans) {
-        decode_rare(bytes, &markers, colors, size)?
+    let pixels = &mut image.pixels;
+    // What a file that ends early leaves out is black, never what was there before.
+    pixels.clear();
+    if frame.is_rare(markers.n_scans) {
+        markers.image_alone(bytes, rare_transform(colors), alone);
+        decode_rare(alone, colors, size, pixels)?;
     } else {
-        decode_common(bytes, &markers, colors, size)?
-    };
-    Ok(Image {
-        width: frame.width,
-        height: frame.height,
-        pixels,
-    })
+        markers.image_alone(bytes, common_transform(colors), alone);
+        pixels.resize(size, 0);
+        decode_common(alone, common_space(colors, frame), pixels)?;
+    }
+    (image.width, image.height) = (frame.width, frame.height);
+    Ok(())
 }
 
 /// Told by the number of components; a file whose end is missing is a JPEG nonetheless.
@@ -71,56 +75,61 @@ fn colors(markers: &Markers, frame: &Frame) -> Result<Colors, DecodeError> {
     }
 }
 
-fn decode_common(
-    bytes: &[u8],
-    markers: &Markers,
-    colors: Colors,
-    size: usize,
-) -> Result<Vec<u8>, DecodeError> {
-    // zune-jpeg does not know untransformed colour by the Adobe marker, but passes components through that are called
-    // YCbCr and asked for as YCbCr.
-    let (transform, out) = match colors {
-        Colors::Grey => (None, ColorSpace::RGB),
-        Colors::Rgb => (Some(1), ColorSpace::YCbCr),
-        Colors::YCbCr => (Some(1), ColorSpace::RGB),
-        Colors::Cmyk => (Some(0), ColorSpace::RGB),
-        Colors::Ycck => (Some(2), ColorSpace::RGB),
-    };
-    let is_known_rgb = markers.frame.as_ref().is_some_and(Frame::is_named_rgb);
-    let out = if is_known_rgb { ColorSpace::RGB } else { out };
+/// zune-jpeg does not know untransformed colour by the Adobe marker, but passes components through that are called YCbCr
+/// and asked for as YCbCr.
+fn common_transform(colors: Colors) -> Option<u8> {
+    match colors {
+        Colors::Grey => None,
+        Colors::Rgb | Colors::YCbCr => Some(1),
+        Colors::Cmyk => Some(0),
+        Colors::Ycck => Some(2),
+    }
+}
+
+/// What to ask zune-jpeg for.
+fn common_space(colors: Colors, frame: &Frame) -> ColorSpace {
+    if colors == Colors::Rgb && !frame.is_named_rgb() {
+        ColorSpace::YCbCr
+    } else {
+        ColorSpace::RGB
+    }
+}
+
+fn decode_common(image: &[u8], space: ColorSpace, pixels: &mut [u8]) -> Result<(), DecodeError> {
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(usize::from(u16::MAX))
         .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(out);
-    let image = markers.image_alone(bytes, transform);
-    let mut pixels = vec![0; size];
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&image), options);
-    decoder.decode_into(&mut pixels).map_err(DecodeError::Jpeg)?;
-    Ok(pixels)
+        .jpeg_set_out_colorspace(space);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(image), options);
+    decoder.decode_into(pixels).map_err(DecodeError::Jpeg)
 }
 
-fn decode_rare(bytes: &[u8], markers: &Markers, colors: Colors, size: usize) -> Result<Vec<u8>, DecodeError> {
-    let transform = match colors {
+fn rare_transform(colors: Colors) -> Option<u8> {
+    match colors {
         Colors::Grey => None,
         Colors::Rgb | Colors::Cmyk => Some(0),
         Colors::YCbCr => Some(1),
         Colors::Ycck => Some(2),
-    };
-    let image = markers.image_alone(bytes, transform);
-    let mut decoder = jpeg_decoder::Decoder::new(image.as_slice());
+    }
+}
+
+fn decode_rare(image: &[u8], colors: Colors, size: usize, rgb: &mut Vec<u8>) -> Result<(), DecodeError> {
+    let mut decoder = jpeg_decoder::Decoder::new(image);
     // Four stored components make three.
     decoder.set_max_decoding_buffer_size(size / 3 * 4);
     let pixels = decoder.decode().map_err(DecodeError::RareJpeg)?;
-    let rgb: Vec<u8> = match colors {
-        Colors::Grey => pixels.iter().flat_map(|&value| [value; 3]).collect(),
-        Colors::YCbCr | Colors::Rgb => pixels,
-        Colors::Cmyk | Colors::Ycck => pixels.as_chunks().0.iter().flat_map(|&ink| rgb_of(ink)).collect(),
-    };
+    match colors {
+        Colors::Grey => rgb.extend(pixels.iter().flat_map(|&value| [value; 3])),
+        Colors::YCbCr | Colors::Rgb => rgb.extend(&pixels),
+        Colors::Cmyk | Colors::Ycck => {
+            rgb.extend(pixels.as_chunks().0.iter().flat_map(|&ink| rgb_of(ink)));
+        }
+    }
     if rgb.len() != size {
         return Err(DecodeError::Truncated);
     }
-    Ok(rgb)
+    Ok(())
 }
 
 /// Of cyan, magenta, yellow and black as Pillow makes it, rounding included.

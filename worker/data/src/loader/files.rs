@@ -17,7 +17,7 @@ use super::stages::{StageTimes, timed};
 use super::watch::Watch;
 use super::window::Claim;
 use super::{LoadError, Replacement};
-use crate::decode::{DecodeError, Image, decode};
+use crate::decode::{DecodeError, Decoder, Image};
 use crate::index::Index;
 
 /// More damaged files in a row than this are no accident.
@@ -44,6 +44,7 @@ pub(super) struct Files {
 pub(super) struct Desk {
     bytes: Vec<u8>,
     path: PathBuf,
+    decoder: Decoder,
     /// The picture that was found last.
     pub(super) image: Image,
     /// How long finding it took.
@@ -59,11 +60,8 @@ impl Desk {
         Self {
             bytes: Vec::new(),
             path: PathBuf::new(),
-            image: Image {
-                width: 0,
-                height: 0,
-                pixels: Vec::new(),
-            },
+            decoder: Decoder::default(),
+            image: Image::default(),
             times: StageTimes::default(),
             n_slow: 0,
             claim: None,
@@ -147,10 +145,14 @@ impl Files {
         desk.path.push(&index.root);
         desk.path.push(&index.files[sample.0 as usize].path);
         self.read(sample, desk)?;
-        let Desk { bytes, image, .. } = desk;
-        Ok(timed(&mut desk.times.decode, || {
-            decode(bytes).map(|decoded| *image = decoded)
-        }))
+        let Desk {
+            bytes,
+            decoder,
+            image,
+            times,
+            ..
+        } = desk;
+        Ok(timed(&mut times.decode, || decoder.decode(bytes, image)))
     }
 
     /// Reads the file at the desk's path.

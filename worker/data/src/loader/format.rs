@@ -79,25 +79,24 @@ impl ViewFormat {
 
     /// Puts `number` of each channel's levels where the layout wants it.
     fn place<const N: usize>(self, canvas: &Canvas, out: &mut [u8], number: impl Fn(usize, u8) -> [u8; N]) {
-        let picture = canvas.picture();
-        let n_pixels = picture.len() / 3;
+        let planes = canvas.planes();
+        let n_pixels = planes.len() / 3;
         let (numbers, rest) = out.as_chunks_mut::<N>();
         assert!(
-            numbers.len() == picture.len() && rest.is_empty(),
+            numbers.len() == planes.len() && rest.is_empty(),
             "a view has three channels of pixels²"
         );
-        match self.layout {
-            Layout::Planar => {
-                for (channel, plane) in numbers.chunks_exact_mut(n_pixels).enumerate() {
-                    for (out, pixel) in plane.iter_mut().zip(picture.as_chunks::<3>().0) {
-                        *out = number(channel, pixel[channel]);
+        for (channel, plane) in planes.chunks_exact(n_pixels).enumerate() {
+            match self.layout {
+                Layout::Planar => {
+                    for (out, level) in numbers[channel * n_pixels..].iter_mut().zip(plane) {
+                        *out = number(channel, *level);
                     }
                 }
-            }
-            Layout::ChannelsLast => {
-                let (out, _) = numbers.as_chunks_mut::<3>();
-                for (out, pixel) in out.iter_mut().zip(picture.as_chunks::<3>().0) {
-                    *out = [0, 1, 2].map(|channel| number(channel, pixel[channel]));
+                Layout::ChannelsLast => {
+                    for (pixel, level) in numbers.as_chunks_mut::<3>().0.iter_mut().zip(plane) {
+                        pixel[channel] = number(channel, *level);
+                    }
                 }
             }
         }

@@ -129,10 +129,10 @@ impl Markers {
         Ok(())
     }
 
-    /// The file without comments, profiles, thumbnails and whatever else a decoder might stumble over, and with an
-    /// Adobe segment of this transform.
-    pub(super) fn image_alone(&self, bytes: &[u8], transform: Option<u8>) -> Vec<u8> {
-        let mut image = Vec::with_capacity(bytes.len() + 32);
+    /// Makes `image` the file without comments, profiles, thumbnails and whatever else a decoder might stumble over, and with
+    /// an Adobe segment of this transform.
+    pub(super) fn image_alone(&self, bytes: &[u8], transform: Option<u8>, image: &mut Vec<u8>) {
+        image.clear();
         image.extend_from_slice(&[0xFF, 0xD8]);
         if let Some(transform) = transform {
             image.extend_from_slice(&[0xFF, 0xEE, 0, 14]);
@@ -143,7 +143,6 @@ impl Markers {
             image.push(0xFF);
             image.extend_from_slice(&bytes[segment.clone()]);
         }
-        image
     }
 }
 
@@ -161,7 +160,7 @@ impl Component {
 /// over, which is right in entropy-coded data and harmless between segments.
 fn next_marker(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xFF)? + 1;
+        at += memchr::memchr(0xFF, bytes.get(at..)?)? + 1;
         match *bytes.get(at)? {
             0x00 | 0xD0..=0xD7 => at += 1,
             0xFF => {}
