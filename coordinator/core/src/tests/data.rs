@@ -201,3 +201,24 @@ fn a_checkpoint_that_cannot_be_written_ends_nothing_and_a_drain_waits_for_it() {
         "Stopped: stopped by hand; the same command continues from step 1"
     );
 }
+
+#[test]
+fn a_slow_file_is_told_once_and_shown_until_it_is_read() {
+    let mut story = Story::training(4);
+    let slow = |files: &[&str]| News::SlowFiles {
+        files: files.iter().map(|&file| file.to_owned()).collect(),
+    };
+    let shown = |story: &Story| -> Vec<String> {
+        let machines = story.core.status().machines;
+        let devices = machines.into_iter().flat_map(|machine| machine.devices);
+        devices.flat_map(|device| device.slow_files).collect()
+    };
+    story.news(1, 0, slow(&["a/1.jpg"]));
+    assert_eq!(story.notices(), ["file_slow"]);
+    story.news(1, 0, slow(&["a/1.jpg", "b/2.jpg"]));
+    assert_eq!(story.notices(), ["file_slow"], "only the second is new");
+    assert_eq!(shown(&story), ["a/1.jpg", "b/2.jpg"]);
+    story.news(1, 0, slow(&[]));
+    assert_eq!(story.notices(), [""; 0]);
+    assert!(shown(&story).is_empty());
+}

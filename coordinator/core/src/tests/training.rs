@@ -1,6 +1,7 @@
 //! Steps, checkpoints, failures.
 
 use super::*;
+use m2t_common::report::Stage;
 use m2t_common::status::PhaseName;
 
 #[test]
@@ -14,6 +15,7 @@ fn a_step_is_committed_when_every_device_has_reported_it() {
     let slow = StepReport {
         duration: Duration::from_millis(200),
         data_wait: Duration::from_millis(100),
+        bottleneck: Some(Stage::Decode),
         ..report(1)
     };
     story.news(2, 1, News::Stepped(slow));
@@ -22,6 +24,7 @@ fn a_step_is_committed_when_every_device_has_reported_it() {
         panic!("{:?}", story.last)
     };
     assert_eq!((step.images_per_second, step.data_wait), (40.0, 0.5));
+    assert_eq!(step.bottleneck, Some(Stage::Decode), "the worst device's");
     assert_eq!(
         (step.epoch, step.step_in_epoch, step.generation),
         (0, 0, Generation(1))

@@ -1,0 +1,110 @@
+//! Whether threads of one loader hinder each other: `threads DIR [ROUNDS]` lets one process with two threads and two processes with
+//! one thread each load the same folder, in turns, and prints images per second and their ratio.
+//!
+//! A measurement, no test: it means something only on a machine that has nothing else to do.
+
+#![expect(clippy::unwrap_used, reason = "a measurement fails by panicking")]
+#![expect(clippy::print_stdout, reason = "it prints what it measured")]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use m2t_common::recipe::Augment;
+use m2t_common::shard::Shards;
+use m2t_common::{Rank, Step};
+use m2t_data::{Index, Loader, LoaderSettings, ViewFormat};
+
+const BATCH: u32 = 32;
+const WARM_UP: Duration = Duration::from_secs(1);
+const MEASURED: Duration = Duration::from_secs(5);
+
+/// Images per second of a loader with so many threads.
+fn load(folder: &Path, threads: u32, seed: u64) -> f64 {
+    let index = Arc::new(Index::read(folder).unwrap());
+    let settings = LoaderSettings {
+        shards: Shards {
+            seed,
+            n_samples: index.files.len() as u64,
+            world: 1,
+            batch_per_rank: BATCH,
+        },
+        index,
+        augment: Augment {
+            crop_area: [0.08, 1.0],
+            crop_ratio: [0.75, 4.0 / 3.0],
+            jitter_p: 0.8,
+            brightness: 0.4,
+            contrast: 0.4,
+            saturation: 0.2,
+            hue: 0.1,
+            blur_p: [1.0, 0.1],
+            blur_sigma: [0.1, 2.0],
+            grayscale_p: 0.2,
+            flip_p: 0.5,
+            solarize_p: [0.0, 0.2],
+        },
+        ranks: vec![Rank(0)],
+        pixels: 224,
+        format: ViewFormat::default(),
+        first_step: Step(0),
+        last_step: u64::MAX,
+        threads,
+        ahead: 2,
+        read_timeout: Duration::from_secs(60),
+    };
+    let mut loader = Loader::start(settings).unwrap();
+    let began = Instant::now();
+    while began.elapsed() < WARM_UP {
+        loader.next().unwrap();
+    }
+    let (began, mut n_batches) = (Instant::now(), 0);
+    while began.elapsed() < MEASURED {
+        loader.next().unwrap();
+        n_batches += 1;
+    }
+    f64::from(n_batches * BATCH) / began.elapsed().as_secs_f64()
+}
+
+/// Images per second of so many processes together, each with so many threads.
+fn processes(n: u64, folder: &str, threads: u32) -> f64 {
+    let start = |seed: u64| {
+        let program = std::env::current_exe().unwrap();
+        let arguments = ["one", folder, &threads.to_string(), &seed.to_string()];
+        let mut command = Command::new(program);
+        command.args(arguments).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let children: Vec<_> = (0..n).map(start).collect();
+    let ended = children
+        .into_iter()
+        .map(|child| child.wait_with_output().unwrap().stdout);
+    ended
+        .map(|said| String::from_utf8(said).unwrap().trim().parse::<f64>().unwrap())
+        .sum()
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [one, folder, threads, seed] = &arguments[..]
+        && one == "one"
+    {
+        println!(
+            "{}",
+            load(Path::new(folder), threads.parse().unwrap(), seed.parse().unwrap())
+        );
+        return;
+    }
+    let folder = &arguments[0];
+    let rounds: u32 = arguments.get(1).map_or(3, |rounds| rounds.parse().unwrap());
+    let mut sums = [0.0; 2];
+    for round in 1..=rounds {
+        let (threads, alone) = (processes(1, folder, 2), processes(2, folder, 1));
+        println!(
+            "round {round}: two threads {threads:.1} images/s, two processes {alone:.1}, ratio {:.4}",
+            threads / alone
+        );
+        sums = [sums[0] + threads, sums[1] + alone];
+    }
+    println!("ratio {:.4}", sums[0] / sums[1]);
+}
