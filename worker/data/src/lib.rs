@@ -10,6 +10,7 @@ pub mod decode;
 pub mod index;
 pub mod listing;
 pub mod loader;
+pub mod pack;
 pub mod synth;
 
 #[cfg(test)]
@@ -17,6 +18,6 @@ mod fixtures;
 
 pub use augment::{Canvas, ViewKey, ViewParameters};
 pub use decode::{DecodeError, Image, decode};
-pub use index::{Index, IndexError};
+pub use index::{Cache, Index, IndexError};
 pub use listing::{Listing, ListingError};
 pub use loader::{Batch, LoadError, Loader, LoaderSettings, Stopper};

@@ -72,7 +72,7 @@ pub fn load_views(
     let look_at = |sample: Sample, bytes: &mut Vec<u8>| {
         let decoded = files.decode(index, sample, bytes)?;
         decoded.map_err(|source| LoadError::Decode {
-            path: index.locate(&index.files[sample.0 as usize]),
+            path: index.locate(sample),
             source,
         })
     };

@@ -5,8 +5,8 @@
 //! because of the file's bytes, for every machine alike: the next sample that decodes takes the place.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
+#[cfg(test)]
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use m2t_common::shard::Sample;
 
 use super::{LoadError, Replacement};
 use crate::decode::{DecodeError, Image, decode};
-use crate::index::Index;
+use crate::index::{ChangedSize, Index};
 
 /// More damaged files in a row than this are no accident.
 const MOST_DAMAGED_IN_A_ROW: u64 = 1_000;
@@ -27,8 +27,8 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(500),
 ];
 
-/// Reads a whole file, in place of what the buffer held.
-type ReadFile = dyn Fn(&Path, &mut Vec<u8>) -> io::Result<()> + Send + Sync;
+/// Reads a sample's whole file, in place of what the buffer held.
+type ReadFile = dyn Fn(&Index, Sample, &mut Vec<u8>) -> io::Result<()> + Send + Sync;
 
 /// Access to the files of an index.
 pub(super) struct Files {
@@ -46,10 +46,7 @@ pub(super) struct Found {
 impl Files {
     pub(super) fn on_disk() -> Self {
         Self {
-            read: Box::new(|path, bytes| {
-                bytes.clear();
-                File::open(path)?.read_to_end(bytes).map(drop)
-            }),
+            read: Box::new(Index::read_file),
             pauses: PAUSES,
         }
     }
@@ -60,7 +57,7 @@ impl Files {
         read: impl Fn(&Path, &mut Vec<u8>) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
         Self {
-            read: Box::new(read),
+            read: Box::new(move |index, sample, bytes| read(&index.locate(sample), bytes)),
             pauses: [Duration::ZERO; PAUSES.len()],
         }
     }
@@ -72,8 +69,8 @@ impl Files {
         sample: Sample,
         bytes: &mut Vec<u8>,
     ) -> Result<Found, LoadError> {
-        let n = index.files.len() as u64;
-        let path = |sample: Sample| &index.files[sample.0 as usize].path;
+        let n = index.n_samples();
+        let path = |sample: Sample| index.entry(sample).path();
         let reason = match self.decode(index, sample, bytes)? {
             Ok(image) => {
                 return Ok(Found {
@@ -90,14 +87,14 @@ impl Files {
                 let replaced = Some(Replacement {
                     sample,
                     by,
-                    path: path(sample).clone(),
+                    path: path(sample),
                     reason,
                 });
                 return Ok(Found { image, replaced });
             }
         }
         Err(LoadError::NothingDecodes {
-            first: index.root.join(path(sample)),
+            first: index.locate(sample),
             reason,
             tried,
         })
@@ -110,25 +107,29 @@ impl Files {
         sample: Sample,
         bytes: &mut Vec<u8>,
     ) -> Result<Result<Image, DecodeError>, LoadError> {
-        let path = index.locate(&index.files[sample.0 as usize]);
-        self.read(&path, bytes)?;
+        self.read(index, sample, bytes)?;
         Ok(decode(bytes))
     }
 
-    fn read(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<(), LoadError> {
+    fn read(&self, index: &Index, sample: Sample, bytes: &mut Vec<u8>) -> Result<(), LoadError> {
         let mut pauses = self.pauses.iter();
         loop {
-            let source = match (self.read)(path, bytes) {
+            let source = match (self.read)(index, sample, bytes) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
             if source.kind() == ErrorKind::NotFound {
-                return Err(LoadError::Missing(path.to_owned()));
+                return Err(LoadError::Missing(index.locate(sample)));
+            }
+            let changed = source.get_ref().and_then(|error| error.downcast_ref());
+            if let Some(&ChangedSize { indexed, found }) = changed {
+                let path = index.locate(sample);
+                return Err(LoadError::Changed { path, indexed, found });
             }
             match pauses.next() {
                 Some(pause) if may_pass(source.kind()) => std::thread::sleep(*pause),
                 _ => {
-                    let path = path.to_owned();
+                    let path = index.locate(sample);
                     return Err(LoadError::Read { path, source });
                 }
             }
