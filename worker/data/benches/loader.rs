@@ -36,7 +36,7 @@ fn main() {
         word.map_or(default, |word| word.parse().expect("LIMIT and RUNS are numbers"))
     };
     match words[..] {
-        ["--like-imagenet", dir, out] => mosaics::make(Path::new(dir), Path::new(out), LIMIT as usize),
+        ["--like-imagenet", dir, out] => mosaics::make(Path::new(dir), Path::new(out), LIMIT),
         [dir, ref rest @ ..] => {
             let files = read(Path::new(dir), number(rest.first(), LIMIT) as usize);
             println!("{}", measure(&files, number(rest.get(1), RUNS)));
@@ -48,8 +48,9 @@ fn main() {
 
 fn read(dir: &Path, limit: usize) -> Vec<Vec<u8>> {
     let index = Index::read(dir).expect("DIR is a folder of class folders");
-    let paths = index.files.iter().take(limit).map(|entry| index.locate(entry));
+    let paths = (0..index.n_samples()).map(|sample| index.locate(Sample(sample)));
     paths
+        .take(limit)
         .map(|path| std::fs::read(path).expect("a file that was listed"))
         .collect()
 }

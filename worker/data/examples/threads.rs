@@ -26,7 +26,7 @@ fn load(folder: &Path, threads: u32, seed: u64) -> f64 {
     let settings = LoaderSettings {
         shards: Shards {
             seed,
-            n_samples: index.files.len() as u64,
+            n_samples: index.n_samples(),
             world: 1,
             batch_per_rank: BATCH,
         },

@@ -3,17 +3,19 @@
 //! It changes nothing and stops at nothing: a file that cannot be read or decoded is one more line of the report.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use m2t_common::recipe::REPLACED_LIMIT;
+use m2t_common::shard::Sample;
 use serde::Serialize;
 
 use crate::decode::{Kind, decode, kind};
 use crate::index::{Index, IndexError};
 
-/// Images of ImageNet's training and validation set of 2012.
+/// Classes of ImageNet.
+const IMAGENET_CLASSES: u32 = 1_000;
+/// Images of its training and validation set of 2012.
 const IMAGENET: [(&str, u64); 2] = [("training", 1_281_167), ("validation", 50_000)];
 
 /// What a data folder holds.
@@ -81,7 +83,7 @@ impl Report {
 
 /// What one file turned out to be.
 struct Looked {
-    sample: usize,
+    sample: Sample,
     content: Option<blake3::Hash>,
     kind: Option<Kind>,
     picture: Result<(u32, u32), String>,
@@ -90,16 +92,19 @@ struct Looked {
 /// Reads every file of `index` on `threads` threads; `progress` is told of each.
 pub fn check(index: &Index, threads: usize, progress: &(dyn Fn() + Sync)) -> Result<Report, IndexError> {
     let ignored = index.ignored()?;
-    let next = AtomicUsize::new(0);
+    let packed = index.shards().map(|shards| shards.hashes(index.columns()));
+    let packed = packed.transpose()?;
+    let next = AtomicU64::new(0);
     let work = || {
         let mut looked = Vec::new();
         let mut bytes = Vec::new();
         loop {
             let sample = next.fetch_add(1, Ordering::Relaxed);
-            if sample >= index.files.len() {
+            if sample >= index.n_samples() {
                 return looked;
             }
-            looked.push(look(index, sample, &mut bytes));
+            let packed = packed.as_ref().map(|packed| &packed[sample as usize]);
+            looked.push(look(index, Sample(sample), packed, &mut bytes));
             progress();
         }
     };
@@ -114,12 +119,9 @@ pub fn check(index: &Index, threads: usize, progress: &(dyn Fn() + Sync)) -> Res
     Ok(report(index, ignored, looked))
 }
 
-fn look(index: &Index, sample: usize, bytes: &mut Vec<u8>) -> Looked {
-    use std::io::Read;
-    bytes.clear();
-    let read =
-        fs::File::open(index.locate(&index.files[sample])).and_then(|mut file| file.read_to_end(bytes));
-    if let Err(error) = read {
+/// Looks at one file; `packed` is its hash when it was packed, if it was.
+fn look(index: &Index, sample: Sample, packed: Option<&[u8; 32]>, bytes: &mut Vec<u8>) -> Looked {
+    if let Err(error) = index.read_file(sample, bytes) {
         return Looked {
             sample,
             content: None,
@@ -127,22 +129,28 @@ fn look(index: &Index, sample: usize, bytes: &mut Vec<u8>) -> Looked {
             picture: Err(format!("the file cannot be read: {error}")),
         };
     }
-    let picture = decode(bytes).map(|image| (image.width, image.height));
+    let content = blake3::hash(bytes);
+    let picture = if packed.is_some_and(|packed| packed != content.as_bytes()) {
+        Err("its bytes are not those that were packed".to_owned())
+    } else {
+        let picture = decode(bytes).map(|image| (image.width, image.height));
+        picture.map_err(|error| error.with_causes())
+    };
     Looked {
         sample,
-        content: Some(blake3::hash(bytes)),
+        content: Some(content),
         kind: kind(bytes),
-        picture: picture.map_err(|error| error.with_causes()),
+        picture,
     }
 }
 
 fn report(index: &Index, ignored: Vec<PathBuf>, looked: Vec<Looked>) -> Report {
     let facts = index.facts();
     let mut report = Report {
-        n_classes: index.classes.len(),
+        n_classes: index.n_classes() as usize,
         n_samples: facts.n_samples,
         fingerprint: facts.fingerprint,
-        bytes: index.files.iter().map(|entry| entry.size).sum(),
+        bytes: index.entries().map(|entry| entry.size).sum(),
         pixels: None,
         kinds: BTreeMap::new(),
         misnamed: Vec::new(),
@@ -150,26 +158,26 @@ fn report(index: &Index, ignored: Vec<PathBuf>, looked: Vec<Looked>) -> Report {
         ignored,
         n_twins: 0,
         n_twins_across: 0,
-        imagenet: imagenet(index),
+        imagenet: imagenet(index.classes(), index.n_samples()),
     };
     let mut sizes = Vec::new();
-    let mut seen: HashMap<blake3::Hash, u32> = HashMap::new();
+    let mut seen: HashMap<blake3::Hash, Sample> = HashMap::new();
     for file in looked {
-        let entry = &index.files[file.sample];
+        let entry = index.entry(file.sample);
         if let Some(content) = file.content {
-            let first = *seen.entry(content).or_insert(file.sample as u32);
-            if first as usize != file.sample {
+            let first = *seen.entry(content).or_insert(file.sample);
+            if first != file.sample {
                 report.n_twins += 1;
-                report.n_twins_across += u64::from(index.files[first as usize].class != entry.class);
+                report.n_twins_across += u64::from(index.entry(first).class != entry.class);
             }
         }
         if let Some(kind) = file.kind {
             let says_png = entry
-                .path
+                .below
                 .extension()
                 .is_some_and(|e| e.eq_ignore_ascii_case("png"));
             if says_png != (kind == Kind::Png) {
-                report.misnamed.push(entry.path.clone());
+                report.misnamed.push(entry.path());
             }
         }
         match file.picture {
@@ -178,7 +186,7 @@ fn report(index: &Index, ignored: Vec<PathBuf>, looked: Vec<Looked>) -> Report {
                 *report.kinds.entry(file.kind.unwrap_or(Kind::Jpeg)).or_default() += 1;
             }
             Err(reason) => report.damaged.push(Damaged {
-                path: entry.path.clone(),
+                path: entry.path(),
                 reason,
             }),
         }
@@ -192,19 +200,25 @@ fn report(index: &Index, ignored: Vec<PathBuf>, looked: Vec<Looked>) -> Report {
 }
 
 /// Known by a thousand folders called as `WordNet` calls its nouns, and by which part it is nearest to.
-fn imagenet(index: &Index) -> Option<ImageNet> {
-    let is_noun = |name: &String| {
+fn imagenet<'a>(classes: impl Iterator<Item = &'a str>, n_samples: u64) -> Option<ImageNet> {
+    let is_noun = |name: &str| {
         let digits = name.strip_prefix('n');
         digits.is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    if index.classes.len() != 1_000 || !index.classes.iter().all(is_noun) {
+    let mut n_classes = 0;
+    for name in classes {
+        n_classes += 1;
+        if n_classes > IMAGENET_CLASSES || !is_noun(name) {
+            return None;
+        }
+    }
+    if n_classes != IMAGENET_CLASSES {
         return None;
     }
-    let n = index.files.len() as u64;
     let (part, complete) = *IMAGENET
         .iter()
         .rev()
-        .find(|(_, complete)| n <= complete * 2)
+        .find(|(_, complete)| n_samples <= complete * 2)
         .unwrap_or(&IMAGENET[0]);
     Some(ImageNet { part, complete })
 }

@@ -2,9 +2,10 @@
 
 #![expect(clippy::print_stdout, reason = "a skipped test says so")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use m2t_common::recipe::Augment;
+use m2t_common::shard::Sample;
 
 use crate::index::Index;
 
@@ -84,8 +85,10 @@ pub(crate) fn data_set(n: u32) -> (tempfile::TempDir, Index) {
     (dir, index)
 }
 
-/// Makes the file of a sample one that no decoder accepts.
-pub(crate) fn damage(index: &Index, sample: usize) -> &Path {
-    std::fs::write(index.locate(&index.files[sample]), "not a picture").unwrap();
-    &index.files[sample].path
+/// Makes the file of a sample one that no decoder accepts, of the same size; its path below the folder.
+pub(crate) fn damage(index: &Index, sample: u64) -> PathBuf {
+    let mut content = b"not a picture".to_vec();
+    content.resize(usize::try_from(index.entry(Sample(sample)).size).unwrap(), b'.');
+    std::fs::write(index.locate(Sample(sample)), content).unwrap();
+    index.entry(Sample(sample)).path()
 }

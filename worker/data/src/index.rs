@@ -1,152 +1,290 @@
-//! The index of a data folder: ImageFolder as ImageNet ships it, `DIR/CLASS/…/FILE`.
+//! The index of a data folder: ImageFolder as ImageNet ships it, `DIR/CLASS/…/FILE`, or a [pack](crate::pack) of one.
 //!
 //! A sample's number is its place in this index, so the order must be the same on every machine: classes sorted by
-//! name, files by class and then by the bytes of their relative path. Files are looked at (name and size), never
+//! name, files by class and then by the bytes of their relative path. Files are looked at (name and size), not
 //! opened; whether one decodes is found out by the loader, or by [`check`](crate::check).
+//!
+//! [`Index::open`] walks a folder once: the [cache](Cache) keeps what was found, and all processes of a machine share it.
 
+mod cache;
+mod columns;
+mod mapped;
+mod refusal;
 mod walk;
 
-use std::io;
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use m2t_common::machine_link::DataFacts;
-pub(crate) use walk::is_image;
+use m2t_common::shard::Sample;
 
-/// One image file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Path below the index's root.
-    pub path: PathBuf,
-    /// Which of the index's classes it belongs to.
-    pub class: u32,
-    /// Size in bytes.
-    pub size: u64,
-}
+use crate::pack::{self, Shards};
+pub use cache::Cache;
+pub use columns::EntryRef;
+pub(crate) use columns::{Bytes, Columns, Draft};
+pub(crate) use mapped::Mapped;
+pub use refusal::IndexError;
+pub(crate) use walk::{in_parallel, is_image};
 
-/// All image files of a data folder, in the order that numbers the samples.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All image files of a data folder, in the order that numbers the samples. A clone shares them.
+#[derive(Clone, Debug)]
 pub struct Index {
-    /// The data folder.
-    pub root: PathBuf,
-    /// Names of the class folders, sorted.
-    pub classes: Vec<String>,
-    /// The files, sorted by class and then by the bytes of their path.
-    pub files: Vec<Entry>,
+    root: PathBuf,
+    columns: Arc<Columns>,
+    store: Store,
+    origin: Origin,
+    /// Set if not all samples are in it: the numbers of those that are, in their order.
+    picked: Option<Arc<[u64]>>,
 }
 
-/// A folder that is no data set.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexError {
-    /// It is not there, or not a folder.
-    #[error(
-        "the data folder {} does not exist on this machine; pass the folder that holds one folder a class with --data",
-        .0.display()
-    )]
-    Missing(PathBuf),
-    /// It holds no folder.
-    #[error(
-        "the data folder {} holds no class folder; put the images of each class into a folder of its own below it \
-         (one folder will do for images without classes)",
-        .0.display()
-    )]
-    NoClass(PathBuf),
-    /// It is ImageNet's validation set as it ships.
-    #[error(
-        "the data folder {} holds ImageNet's validation images without class folders; arrange them with \
-         m2t data arrange {} --labels FILE",
-        .0.display(),
-        .0.display()
-    )]
-    FlatValidation(PathBuf),
-    /// A class folder holds no image.
-    #[error(
-        "the class folder {} holds no .jpg, .jpeg or .png file; add images or remove the folder",
-        .0.display()
-    )]
-    EmptyClass(PathBuf),
-    /// Its folders are the splits of a data set, not classes.
-    #[error(
-        "the folders of {} look like parts of a data set ({names}), not like classes; pass one of them with --data",
-        root.display()
-    )]
-    Splits {
-        /// The data folder.
-        root: PathBuf,
-        /// Its folders.
-        names: String,
+/// Where the bytes of a sample come from.
+#[derive(Clone, Debug)]
+enum Store {
+    Folder,
+    Pack(Arc<Shards>),
+}
+
+/// How an index came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was kept from an earlier walk, and nothing changed since.
+    Kept,
+    /// The folder was walked.
+    Walked {
+        /// Why the index could not be kept for the next time, if it was not.
+        not_kept: Option<String>,
     },
-    /// A class's name is not text.
-    #[error("the name of the class folder {} is not UTF-8; rename it", .0.display())]
-    Name(PathBuf),
-    /// Something below it cannot be listed or looked at.
-    #[error("{} cannot be read; check that it exists and that its permissions allow it", path.display())]
-    Read {
-        /// What cannot be read.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// It came with a pack.
+    Packed,
+}
+
+/// A file that is not as long as it was when it was indexed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it has {found} bytes and had {indexed} when it was indexed")]
+pub struct ChangedSize {
+    /// Bytes then.
+    pub indexed: u64,
+    /// Bytes now.
+    pub found: u64,
 }
 
 impl Index {
-    /// Indexes the folder `dir`. Hidden entries and files beside the class folders are ignored; folders below a class
-    /// belong to it; links are followed.
+    /// The index of the folder `dir`: the one that `cache` keeps of it if nothing changed since, else a new one, which
+    /// is kept. A pack brings its own.
+    pub fn open(dir: &Path, cache: &Cache) -> Result<Self, IndexError> {
+        if let Some(packed) = Self::of_pack(dir)? {
+            return Ok(packed);
+        }
+        let place = dir
+            .canonicalize()
+            .map_err(|_| IndexError::Missing(dir.to_owned()))?;
+        match cache.find(&place) {
+            Some(columns) => Ok(Self::of_folder(dir, columns, Origin::Kept)),
+            None => Self::open_anew(dir, cache),
+        }
+    }
+
+    /// As [`Self::open`], but a folder is walked whatever is kept of it.
+    pub fn open_anew(dir: &Path, cache: &Cache) -> Result<Self, IndexError> {
+        if let Some(packed) = Self::of_pack(dir)? {
+            return Ok(packed);
+        }
+        let mut draft = walk(dir)?;
+        let place = dir
+            .canonicalize()
+            .map_err(|_| IndexError::Missing(dir.to_owned()))?;
+        Ok(match cache.keep(&place, &mut draft) {
+            Ok(columns) => Self::of_folder(dir, columns, Origin::Walked { not_kept: None }),
+            Err(error) => {
+                let not_kept = Some(error.to_string());
+                Self::of_folder(dir, draft.finish(), Origin::Walked { not_kept })
+            }
+        })
+    }
+
+    /// As [`Self::open`], without a cache: in this process's memory, and walked.
     pub fn read(dir: &Path) -> Result<Self, IndexError> {
+        Self::open_anew(dir, &Cache::none())
+    }
+
+    fn of_pack(dir: &Path) -> Result<Option<Self>, IndexError> {
         if !dir.is_dir() {
             return Err(IndexError::Missing(dir.to_owned()));
         }
-        let mut classes = class_names(dir)?;
-        classes.sort();
-        refuse_splits(dir, &classes)?;
-
-        let mut files = Vec::new();
-        for of_class in walk::classes(dir, &classes) {
-            files.append(&mut of_class?);
+        match pack::look(dir) {
+            pack::Look::NoPack => Ok(None),
+            pack::Look::Unfinished => Err(IndexError::UnfinishedPack(dir.to_owned())),
+            pack::Look::Finished => {
+                let (columns, shards) = pack::open(dir)?;
+                Ok(Some(Self {
+                    root: dir.to_owned(),
+                    columns: Arc::new(columns),
+                    store: Store::Pack(Arc::new(shards)),
+                    origin: Origin::Packed,
+                    picked: None,
+                }))
+            }
         }
-        Ok(Self {
+    }
+
+    pub(crate) fn of_folder(dir: &Path, columns: Columns, origin: Origin) -> Self {
+        Self {
             root: dir.to_owned(),
-            classes,
-            files,
-        })
+            columns: Arc::new(columns),
+            store: Store::Folder,
+            origin,
+            picked: None,
+        }
+    }
+
+    /// The same with some samples only, numbered anew in this order: to look at, not to train on.
+    pub fn pick(&self, samples: impl Iterator<Item = Sample>) -> Self {
+        Self {
+            picked: Some(samples.map(|sample| self.row(sample)).collect()),
+            ..self.clone()
+        }
+    }
+
+    /// The data folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// How it came about.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// N.
+    pub fn n_samples(&self) -> u64 {
+        let of_all = || self.columns.n_samples();
+        self.picked
+            .as_ref()
+            .map_or_else(of_all, |picked| picked.len() as u64)
+    }
+
+    /// How many classes there are.
+    pub fn n_classes(&self) -> u32 {
+        self.columns.n_classes()
+    }
+
+    /// Names of the class folders, sorted.
+    pub fn classes(&self) -> impl Iterator<Item = &str> {
+        (0..self.n_classes()).map(|class| self.columns.class_name(class))
+    }
+
+    /// The file of a sample; its number is below N.
+    pub fn entry(&self, sample: Sample) -> EntryRef<'_> {
+        self.columns.entry(self.row(sample))
+    }
+
+    /// The files in the order of the samples.
+    pub fn entries(&self) -> impl Iterator<Item = EntryRef<'_>> {
+        (0..self.n_samples()).map(|sample| self.entry(Sample(sample)))
     }
 
     /// N and the fingerprint: BLAKE3 over the classes' names and each file's relative path, class and size. Two
     /// folders with equal facts number the same samples.
     pub fn facts(&self) -> DataFacts {
-        facts(&self.classes, &self.files)
+        self.columns.facts()
     }
 
-    /// The files that do not count, below the folder, sorted: neither images by their names nor hidden.
+    /// The files that do not count, below the folder, sorted: neither images by their names nor hidden. A pack has none.
     pub fn ignored(&self) -> Result<Vec<PathBuf>, IndexError> {
-        walk::ignored(&self.root, &self.classes)
+        match self.store {
+            Store::Folder => walk::ignored(&self.root, self.classes()),
+            Store::Pack(_) => Ok(Vec::new()),
+        }
     }
 
-    /// Where the file of an entry is.
-    pub fn locate(&self, entry: &Entry) -> PathBuf {
-        self.root.join(&entry.path)
+    /// Where the file of a sample is; of a pack, where it would be.
+    pub fn locate(&self, sample: Sample) -> PathBuf {
+        self.root.join(self.entry(sample).path())
+    }
+
+    /// Reads the file of a sample, in place of what the buffer held.
+    ///
+    /// # Errors
+    /// Those of the disk; and one that holds [`ChangedSize`] if the file is not as long as it was.
+    pub fn read_file(&self, sample: Sample, bytes: &mut Vec<u8>) -> io::Result<()> {
+        bytes.clear();
+        match &self.store {
+            // The path is put together in a thread's own memory: a training reads millions of files.
+            Store::Folder => PATH.with_borrow_mut(|path| {
+                let entry = self.entry(sample);
+                path.clear();
+                path.extend([self.root.as_path(), Path::new(entry.class_name), entry.below]);
+                read_whole(path, entry.size, bytes)
+            }),
+            Store::Pack(shards) => shards.read(&self.columns, self.row(sample), bytes),
+        }
+    }
+
+    pub(crate) fn columns(&self) -> &Arc<Columns> {
+        &self.columns
+    }
+
+    /// Of a pack, where its bytes are.
+    pub(crate) fn shards(&self) -> Option<&Shards> {
+        match &self.store {
+            Store::Folder => None,
+            Store::Pack(shards) => Some(shards),
+        }
+    }
+
+    fn row(&self, sample: Sample) -> u64 {
+        let Sample(number) = sample;
+        self.picked
+            .as_ref()
+            .map_or(number, |picked| picked[number as usize])
     }
 }
 
-/// See [`Index::facts`].
-pub(crate) fn facts(classes: &[String], files: &[Entry]) -> DataFacts {
-    let mut hasher = blake3::Hasher::new();
-    let mut text = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    for class in classes {
-        text(class.as_bytes());
+impl Columns {
+    /// See [`Index::facts`].
+    pub(crate) fn facts(&self) -> DataFacts {
+        DataFacts {
+            n_samples: self.n_samples(),
+            fingerprint: blake3::Hash::from_bytes(self.fingerprint()).to_hex().to_string(),
+        }
     }
-    for Entry { path, class, size } in files {
-        text(bytes(path));
-        text(&class.to_le_bytes());
-        text(&size.to_le_bytes());
+}
+
+thread_local! {
+    /// See [`Index::read_file`].
+    static PATH: RefCell<PathBuf> = const { RefCell::new(PathBuf::new()) };
+}
+
+/// Reads one byte more than there should be, so that a file that grew is noticed.
+fn read_whole(path: &Path, size: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let file = File::open(path)?;
+    bytes.reserve(usize::try_from(size).map_err(io::Error::other)?.saturating_add(1));
+    (&file).take(size.saturating_add(1)).read_to_end(bytes)?;
+    if bytes.len() as u64 == size {
+        return Ok(());
     }
-    DataFacts {
-        n_samples: files.len() as u64,
-        fingerprint: hasher.finalize().to_hex().to_string(),
+    let found = file.metadata()?.len();
+    if found == size {
+        // Someone is writing it, or the disk gave less than there is.
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    let indexed = size;
+    Err(io::Error::new(
+        io::ErrorKind::InvalidData,
+        ChangedSize { indexed, found },
+    ))
+}
+
+/// Hidden entries and files beside the class folders are ignored; folders below a class belong to it; links are followed.
+fn walk(dir: &Path) -> Result<Draft, IndexError> {
+    let walking = walk::Walking::begin(dir)?;
+    let mut classes = class_names(dir)?;
+    classes.sort();
+    refuse_splits(dir, &classes)?;
+    walk::walk(dir, &classes, &walking)
 }
 
 fn class_names(dir: &Path) -> Result<Vec<String>, IndexError> {
@@ -182,11 +320,6 @@ fn refuse_splits(dir: &Path, classes: &[String]) -> Result<(), IndexError> {
         });
     }
     Ok(())
-}
-
-/// Paths are compared and hashed by their bytes: `Path`'s own order compares component by component.
-pub(crate) fn bytes(path: &Path) -> &[u8] {
-    path.as_os_str().as_encoded_bytes()
 }
 
 #[cfg(test)]

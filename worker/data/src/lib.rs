@@ -10,6 +10,7 @@ pub mod decode;
 pub mod index;
 pub mod listing;
 pub mod loader;
+pub mod pack;
 mod simd;
 pub mod synth;
 
@@ -18,6 +19,6 @@ mod fixtures;
 
 pub use augment::{Canvas, ViewKey, ViewParameters};
 pub use decode::{DecodeError, Decoder, Image, decode};
-pub use index::{Index, IndexError};
+pub use index::{Cache, Index, IndexError};
 pub use listing::{Listing, ListingError};
 pub use loader::{Batch, Element, Layout, LoadError, Loader, LoaderSettings, Stopper, ViewFormat};

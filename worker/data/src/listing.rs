@@ -12,32 +12,27 @@
 
 mod difference;
 
-use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use m2t_common::machine_link::DataFacts;
 
-use crate::index::{self, Entry, Index};
+use crate::index::{Columns, Draft, EntryRef, Index};
 pub use difference::{Difference, Differences};
 
 /// The first line.
 const HEADER: &str = "m2t data listing 1";
 
 /// What an index holds, without where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing {
-    /// Names of the class folders, sorted.
-    pub classes: Vec<String>,
-    /// The files, sorted by class and then by the bytes of their path.
-    pub files: Vec<Entry>,
-}
+#[derive(Clone, Debug)]
+pub struct Listing(Arc<Columns>);
 
 /// A file that is no listing.
 #[derive(Debug, thiserror::Error)]
@@ -93,15 +88,16 @@ pub fn write(index: &Index, to: &Path) -> io::Result<()> {
 
 fn write_lines(index: &Index, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{HEADER}")?;
-    let mut files = index.files.iter().peekable();
-    for (number, class) in (0u32..).zip(&index.classes) {
+    let mut files = index.entries().peekable();
+    for (number, class) in (0u32..).zip(index.classes()) {
         writeln!(out, "class {}", escape(class.as_bytes()))?;
         while let Some(entry) = files.next_if(|entry| entry.class == number) {
-            let below = entry
-                .path
-                .strip_prefix(class)
-                .expect("a file lies below its class");
-            writeln!(out, "{} {}", entry.size, escape(below.as_os_str().as_bytes()))?;
+            writeln!(
+                out,
+                "{} {}",
+                entry.size,
+                escape(entry.below.as_os_str().as_bytes())
+            )?;
         }
     }
     Ok(())
@@ -116,10 +112,7 @@ pub fn read(path: &Path) -> Result<Listing, ListingError> {
     let file = File::open(path).map_err(error)?;
     let mut lines = BufReader::new(GzDecoder::new(BufReader::new(file)));
     let mut line = Vec::new();
-    let mut reading = Listing {
-        classes: Vec::new(),
-        files: Vec::new(),
-    };
+    let mut reading = Draft::default();
     for number in 1.. {
         line.clear();
         match lines.read_until(b'\n', &mut line) {
@@ -135,66 +128,63 @@ pub fn read(path: &Path) -> Result<Listing, ListingError> {
                 return Err(ListingError::Header(path.to_owned()));
             }
         } else {
-            reading.take(text).map_err(|what| ListingError::Line {
+            take(&mut reading, text).map_err(|what| ListingError::Line {
                 path: path.to_owned(),
                 line: number,
                 what,
             })?;
         }
     }
-    Ok(reading)
+    Ok(Listing(Arc::new(reading.finish())))
 }
 
 impl Listing {
     /// The listing of an index.
     pub fn of(index: &Index) -> Self {
-        Self {
-            classes: index.classes.clone(),
-            files: index.files.clone(),
-        }
+        Self(Arc::clone(index.columns()))
     }
 
     /// N and the fingerprint; those of the index it was made of.
     pub fn facts(&self) -> DataFacts {
-        index::facts(&self.classes, &self.files)
+        self.0.facts()
     }
 
-    /// What the files are sorted by.
-    fn place<'a>(&'a self, entry: &'a Entry) -> (&'a str, &'a [u8]) {
-        (&self.classes[entry.class as usize], index::bytes(&entry.path))
+    /// Names of the class folders, sorted.
+    pub fn classes(&self) -> impl Iterator<Item = &str> {
+        (0..self.0.n_classes()).map(|class| self.0.class_name(class))
     }
 
-    /// Takes in a line after the first; on a refusal, what the line is.
-    fn take(&mut self, line: &[u8]) -> Result<(), &'static str> {
-        if let Some(name) = line.strip_prefix(b"class ") {
-            let name = unescape(name).and_then(|name| String::from_utf8(name).ok());
-            let name = name.ok_or("no class name")?;
-            if self.classes.last().is_some_and(|last| *last >= name) {
-                return Err("a class out of order");
-            }
-            self.classes.push(name);
-            return Ok(());
-        }
-        let class = self.classes.last().ok_or("a file without a class")?;
-        let mut parts = line.splitn(2, |&byte| byte == b' ');
-        let size = parts
-            .next()
-            .and_then(|size| std::str::from_utf8(size).ok()?.parse().ok());
-        let size = size.ok_or("no file's size and path")?;
-        let below = parts.next().and_then(unescape).ok_or("no file's size and path")?;
-        let path = Path::new(class).join(OsString::from_vec(below));
-        let class = u32::try_from(self.classes.len() - 1).map_err(|_| "one class too many")?;
-        let entry = Entry { path, class, size };
-        if self
-            .files
-            .last()
-            .is_some_and(|last| self.place(last) >= self.place(&entry))
-        {
-            return Err("a file out of order");
-        }
-        self.files.push(entry);
-        Ok(())
+    /// The files, sorted by class and then by the bytes of their path.
+    pub fn entries(&self) -> impl Iterator<Item = EntryRef<'_>> {
+        (0..self.0.n_samples()).map(|sample| self.0.entry(sample))
     }
+}
+
+/// Takes in a line after the first; on a refusal, what the line is.
+fn take(reading: &mut Draft, line: &[u8]) -> Result<(), &'static str> {
+    if let Some(name) = line.strip_prefix(b"class ") {
+        let name = unescape(name).and_then(|name| String::from_utf8(name).ok());
+        let name = name.ok_or("no class name")?;
+        if reading.last_class().is_some_and(|last| last >= name.as_bytes()) {
+            return Err("a class out of order");
+        }
+        reading.push_class(&name);
+        return Ok(());
+    }
+    if reading.last_class().is_none() {
+        return Err("a file without a class");
+    }
+    let mut parts = line.splitn(2, |&byte| byte == b' ');
+    let size = parts
+        .next()
+        .and_then(|size| std::str::from_utf8(size).ok()?.parse().ok());
+    let size = size.ok_or("no file's size and path")?;
+    let below = parts.next().and_then(unescape).ok_or("no file's size and path")?;
+    if reading.last_of_class().is_some_and(|last| *last >= *below) {
+        return Err("a file out of order");
+    }
+    reading.push_file(&below, size);
+    Ok(())
 }
 
 /// Text of one line without a line break, from which [`unescape`] gets the bytes back.

@@ -118,6 +118,20 @@ pub enum LoadError {
         .0.display()
     )]
     Missing(PathBuf),
+    /// A file is not as long as the index says.
+    #[error(
+        "the file {} has {found} bytes and had {indexed} when the data folder was indexed; restore it, or, if the data are \
+         meant to change, call m2t data check, which indexes the folder anew, and begin another run",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// Bytes in the index.
+        indexed: u64,
+        /// Bytes now.
+        found: u64,
+    },
     /// A file cannot be read, after several tries where trying again makes sense.
     #[error("the file {} cannot be read; check its permissions and the disk", path.display())]
     Read {
@@ -203,7 +217,7 @@ impl Loader {
     }
 
     fn start_on(settings: LoaderSettings, files: Files) -> Result<Self, LoadError> {
-        let (found, expected) = (settings.index.files.len() as u64, settings.shards.n_samples);
+        let (found, expected) = (settings.index.n_samples(), settings.shards.n_samples);
         if found != expected {
             return Err(LoadError::OtherSize { found, expected });
         }

@@ -113,9 +113,9 @@ fn of_the_loader(index: &Arc<Index>, batch: u32) -> usize {
 fn by_hand(index: &Index, batch: u32) -> [usize; 2] {
     let shards = settings(&Arc::new(index.clone()), batch).shards;
     let files: Vec<_> = index
-        .files
-        .iter()
-        .map(|entry| std::fs::read(index.locate(entry)).unwrap())
+        .entries()
+        .enumerate()
+        .map(|(sample, _)| std::fs::read(index.locate(Sample(sample as u64))).unwrap())
         .collect();
     let mut canvases = [Canvas::new(PIXELS), Canvas::new(PIXELS)];
     let (mut decoder, mut image) = (Decoder::default(), Image::default());

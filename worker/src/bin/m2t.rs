@@ -38,7 +38,7 @@ enum Command {
     Recipe(recipe::Options),
     /// Prove from a run's output folder that every sample counted exactly once.
     Audit(audit::Options),
-    /// Make, arrange and check data sets.
+    /// Make, arrange, check and pack data sets.
     #[command(subcommand)]
     Data(DataCommand),
     /// Look into a checkpoint.
@@ -82,6 +82,10 @@ enum DataCommand {
     Check(data::CheckOptions),
     /// Arrange ImageNet's flat validation images into a folder for each class.
     Arrange(data::ArrangeOptions),
+    /// Copy a data folder into a few large files, which take its place.
+    Pack(data::PackOptions),
+    /// Turn such files into the data folder they were made of.
+    Unpack(data::UnpackOptions),
 }
 
 #[derive(Args)]
@@ -144,6 +148,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Data(DataCommand::Synth(options)) => make_data(options),
         Command::Data(DataCommand::Check(options)) => data::check(&options, &mut std::io::stdout()),
         Command::Data(DataCommand::Arrange(options)) => data::arrange(options, &mut std::io::stdout()),
+        Command::Data(DataCommand::Pack(options)) => data::pack(options, &mut std::io::stdout()),
+        Command::Data(DataCommand::Unpack(options)) => data::unpack(options, &mut std::io::stdout()),
         Command::Checkpoint(CheckpointCommand::Digest { path }) => run_trainer(&["digest".into(), path]),
         Command::Knn { arguments } => pass_on("knn", arguments),
         Command::Export { arguments } => pass_on("export", arguments),

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use m2t_common::machine_link::DataFacts;
-use m2t_data::index::{Index, IndexError};
+use m2t_data::index::{Cache, Index, IndexError, Origin};
 use m2t_data::listing::{self, Listing};
 
 use crate::supervisor::{Found, Place};
@@ -37,7 +37,16 @@ pub(super) fn survey(place: &Place) -> Result<Found, SurveyError> {
     if place.data.as_os_str().is_empty() {
         return Err(SurveyError::NoData);
     }
-    let index = Index::read(&place.data).map_err(SurveyError::Data)?;
+    let index = Index::open(&place.data, &Cache::usual()).map_err(SurveyError::Data)?;
+    if let Origin::Walked {
+        not_kept: Some(reason),
+    } = index.origin()
+    {
+        tracing::warn!(
+            "the index of {} could not be kept ({reason}), so every trainer walks the folder itself; set M2T_CACHE to a folder that can be written",
+            place.data.display()
+        );
+    }
     let facts = index.facts();
     let listing = listing_of(&place.output, &facts);
     if !listing.exists()

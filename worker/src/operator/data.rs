@@ -1,5 +1,6 @@
 //! `m2t data check` and `m2t data arrange`: options, progress and words; the work is done in m2t-data.
 
+mod packs;
 mod summary;
 
 use std::io::Write;
@@ -9,15 +10,17 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use m2t_data::Index;
 use m2t_data::arrange::{self, Arrange, ArrangeError, Transfer};
 use m2t_data::check;
+use m2t_data::{Cache, Index};
+pub use packs::{PackOptions, UnpackOptions, pack, unpack};
 
 /// What to check.
 #[derive(Args)]
-#[command(after_help = "Exit codes: 0 every image decodes; 1 some do not; 2 the folder is refused.")]
+#[command(after_help = "A pack's bytes are also compared with what was packed.\n\n\
+                  Exit codes: 0 every image decodes; 1 some do not; 2 the folder is refused.")]
 pub struct CheckOptions {
-    /// A folder of class folders.
+    /// A folder of class folders, or a pack.
     dir: PathBuf,
     /// Threads that read and decode; by default one for each core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -71,8 +74,9 @@ pub fn check(options: &CheckOptions, out: &mut impl Write) -> anyhow::Result<Exi
         usize::from,
     );
     let bar = bar("reading");
-    let checked = Index::read(&options.dir).and_then(|index| {
-        bar.set_length(index.files.len() as u64);
+    // Anew, so that files that were overwritten in place are seen, now and by the runs that follow.
+    let checked = Index::open_anew(&options.dir, &Cache::usual()).and_then(|index| {
+        bar.set_length(index.n_samples());
         check::check(&index, threads, &|| bar.inc(1))
     });
     bar.finish_and_clear();

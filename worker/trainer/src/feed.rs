@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use m2t_common::recipe::Plan;
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
-use m2t_data::{Batch, Index, LoadError, Loader, LoaderSettings, ViewFormat};
+use m2t_data::{Batch, Cache, Index, LoadError, Loader, LoaderSettings, ViewFormat};
 
 use crate::leave::Leave;
 use crate::membership::Membership;
@@ -135,10 +135,11 @@ pub struct Data(Arc<std::sync::OnceLock<Result<Arc<Index>, String>>>);
 impl Data {
     /// The index; the first call reads it, and every other one waits for that.
     pub fn index(&self, folder: &std::path::Path) -> anyhow::Result<Arc<Index>> {
-        let read = || match Index::read(folder).context("cannot read the data folder's index") {
-            Ok(index) => Ok(Arc::new(index)),
-            Err(error) => Err(format!("{error:#}")),
-        };
+        let read =
+            || match Index::open(folder, &Cache::usual()).context("cannot read the data folder's index") {
+                Ok(index) => Ok(Arc::new(index)),
+                Err(error) => Err(format!("{error:#}")),
+            };
         self.0.get_or_init(read).clone().map_err(|error| anyhow!(error))
     }
 }

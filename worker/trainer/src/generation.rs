@@ -87,7 +87,7 @@ fn in_group(
 fn index(data: &Data, start: &Start, membership: &Arc<Membership>) -> Result<Arc<Index>, Leave> {
     let (data, folder) = (data.clone(), start.data.clone());
     let index = membership.apart(move || data.index(&folder))??;
-    let n_found = index.files.len() as u64;
+    let n_found = index.n_samples();
     if n_found != start.n_samples {
         let other = anyhow::anyhow!(
             "{} has {n_found} images and the run was begun with {}; restore the data set",

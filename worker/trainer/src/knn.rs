@@ -9,8 +9,9 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use m2t_common::Rank;
 use m2t_common::recipe::Recipe;
-use m2t_data::Index;
+use m2t_common::shard::Sample;
 use m2t_data::loader::center_views;
+use m2t_data::{Cache, Index};
 use serde::Serialize;
 use tch::Tensor;
 
@@ -73,9 +74,13 @@ const CALIBRATION: u64 = 2048;
 /// When the checkpoint or an image cannot be read, or the two folders have other classes.
 pub fn classify(question: &Question<'_>) -> anyhow::Result<Answer> {
     m2t_torch::set_threads(question.threads);
-    let (train, val) = (Index::read(question.train)?, Index::read(question.val)?);
+    let cache = Cache::usual();
+    let (train, val) = (
+        Index::open(question.train, &cache)?,
+        Index::open(question.val, &cache)?,
+    );
     ensure!(
-        train.classes == val.classes,
+        train.classes().eq(val.classes()),
         "{} and {} have other classes; give two parts of one data set",
         question.train.display(),
         question.val.display()
@@ -101,7 +106,7 @@ pub fn classify(question: &Question<'_>) -> anyhow::Result<Answer> {
 }
 
 fn labels(index: &Index) -> Vec<u32> {
-    index.files.iter().map(|file| file.class).collect()
+    index.entries().map(|entry| entry.class).collect()
 }
 
 /// The k nearest of `memory` [M, D] for each row of `held_out` [N, D], nearest first.
@@ -179,7 +184,7 @@ impl Lens {
     /// Features of all images of a folder, [N, D].
     fn features(&self, index: &Index) -> anyhow::Result<Tensor> {
         let mut all = Vec::new();
-        for images in self.chunks(index, index.files.len() as u64) {
+        for images in self.chunks(index, index.n_samples()) {
             let images = images?; // [n, 3, H, W]
             all.push(match &self.encoder {
                 None => images.flatten(1, -1), // [n, 3·H·W]
@@ -203,7 +208,7 @@ impl Lens {
         let (_, _) = (total.mean.zero_(), total.var.zero_());
         let mut n_chunks = 0.0;
         // Neighbouring files are of one class; the calibration takes every so many.
-        let n = CALIBRATION.min(train.files.len() as u64);
+        let n = CALIBRATION.min(train.n_samples());
         let spread = spread(train, n);
         for images in self.chunks(&spread, n) {
             let images = images?;
@@ -236,14 +241,8 @@ impl Lens {
 
 /// `n` files of an index from all classes, in an order without runs of one class.
 fn spread(index: &Index, n: u64) -> Index {
-    let permutation = m2t_common::shard::Permutation::new(index.files.len() as u64, 0, 0);
-    let files = (0..n)
-        .map(|i| index.files[usize::try_from(permutation.at(i)).unwrap_or_default()].clone())
-        .collect();
-    Index {
-        files,
-        ..index.clone()
-    }
+    let permutation = m2t_common::shard::Permutation::new(index.n_samples(), 0, 0);
+    index.pick((0..n).map(|i| Sample(permutation.at(i))))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::path::Path;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{PixelType, ResizeOptions, Resizer};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use m2t_common::shard::Sample;
 use m2t_data::{Index, decode};
 
 /// Columns and rows of a tile.
@@ -15,18 +16,18 @@ const TILE: (usize, usize) = (250, 188);
 const QUALITY: u8 = 96;
 
 /// Writes `n` mosaics below `out`, in one class folder.
-pub(super) fn make(dir: &Path, out: &Path, n: usize) {
+pub(super) fn make(dir: &Path, out: &Path, n: u64) {
     let index = Index::read(dir).expect("DIR is a folder of class folders");
     let folder = out.join("mosaics");
     std::fs::create_dir_all(&folder).expect("OUT can be written");
     // Far apart in the index, so that a mosaic is of several classes.
-    let stride = index.files.len() / 4;
+    let stride = index.n_samples() / 4;
     for number in 0..n {
         let mut mosaic = vec![0; 3 * 4 * TILE.0 * TILE.1];
         for place in 0..4 {
-            let entry = &index.files[(number + place * stride) % index.files.len()];
-            let bytes = std::fs::read(index.locate(entry)).expect("a file that was listed");
-            lay(&mut mosaic, place, &tile(&bytes));
+            let sample = (number + place * stride) % index.n_samples();
+            let bytes = std::fs::read(index.locate(Sample(sample))).expect("a file that was listed");
+            lay(&mut mosaic, place as usize, &tile(&bytes));
         }
         let path = folder.join(format!("{number:04}.jpg"));
         let mut encoder = Encoder::new_file(path, QUALITY).expect("OUT can be written");

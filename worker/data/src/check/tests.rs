@@ -1,5 +1,6 @@
 //! A folder with one of everything, and which part of ImageNet a folder is.
 
+use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
@@ -64,10 +65,7 @@ fn everything_in_a_folder_is_told() {
     assert_eq!(told.into_inner(), 9);
     assert_eq!((report.n_classes, report.n_samples), (2, 9));
     assert_eq!(report.fingerprint, index.facts().fingerprint);
-    assert_eq!(
-        report.bytes,
-        index.files.iter().map(|entry| entry.size).sum::<u64>()
-    );
+    assert_eq!(report.bytes, index.entries().map(|entry| entry.size).sum::<u64>());
     let pixels = Pixels {
         min: (4, 2),
         median: (20, 10),
@@ -102,22 +100,14 @@ fn everything_in_a_folder_is_told() {
 
 #[test]
 fn imagenet_is_known_by_its_classes() {
-    let index = |n_classes: usize, n_files: usize| Index {
-        root: PathBuf::new(),
-        classes: (0..n_classes).map(|class| format!("n{class:08}")).collect(),
-        files: vec![
-            crate::index::Entry {
-                path: PathBuf::new(),
-                class: 0,
-                size: 0,
-            };
-            n_files
-        ],
+    let part = |n_classes: u32, n_files| {
+        let names: Vec<String> = (0..n_classes).map(|class| format!("n{class:08}")).collect();
+        imagenet(names.iter().map(String::as_str), n_files).map(|found| found.part)
     };
-    let part = |n_classes, n_files| imagenet(&index(n_classes, n_files)).map(|found| found.part);
     assert_eq!(part(1_000, 50_000), Some("validation"));
     assert_eq!(part(1_000, 49_990), Some("validation"));
     assert_eq!(part(1_000, 1_281_167), Some("training"));
     assert_eq!(part(1_000, 1_000_000), Some("training"));
     assert_eq!(part(999, 50_000), None);
+    assert_eq!(part(1_001, 50_000), None);
 }

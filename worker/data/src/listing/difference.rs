@@ -49,27 +49,27 @@ impl Listing {
     pub fn differences(&self, other: &Self) -> Option<Differences> {
         let mut first = self.class_difference(other);
         let (mut n_missing, mut n_extra, mut n_other_size) = (0, 0, 0);
-        let pairs = self.files.iter().merge_join_by(&other.files, |here, there| {
-            self.place(here).cmp(&other.place(there))
-        });
+        let pairs = self
+            .entries()
+            .merge_join_by(other.entries(), |here, there| here.place().cmp(&there.place()));
         for pair in pairs {
             let difference = match pair {
                 Both(here, there) if here.size == there.size => continue,
                 Both(here, there) => {
                     n_other_size += 1;
                     Difference::OtherSize {
-                        path: here.path.clone(),
+                        path: here.path(),
                         here: here.size,
                         there: there.size,
                     }
                 }
                 Left(here) => {
                     n_extra += 1;
-                    Difference::Extra(here.path.clone())
+                    Difference::Extra(here.path())
                 }
                 Right(there) => {
                     n_missing += 1;
-                    Difference::Missing(there.path.clone())
+                    Difference::Missing(there.path())
                 }
             };
             first.get_or_insert(difference);
@@ -83,10 +83,10 @@ impl Listing {
     }
 
     fn class_difference(&self, other: &Self) -> Option<Difference> {
-        let mut pairs = self.classes.iter().merge_join_by(&other.classes, Ord::cmp);
+        let mut pairs = self.classes().merge_join_by(other.classes(), Ord::cmp);
         pairs.find_map(|pair| match pair {
-            Left(here) => Some(Difference::ClassExtra(here.clone())),
-            Right(there) => Some(Difference::ClassMissing(there.clone())),
+            Left(here) => Some(Difference::ClassExtra(here.to_owned())),
+            Right(there) => Some(Difference::ClassMissing(there.to_owned())),
             Both(..) => None,
         })
     }

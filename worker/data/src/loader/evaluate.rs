@@ -72,7 +72,7 @@ pub fn load_views(
     let look_at = |sample: Sample, desk: &mut Desk| {
         let decoded = files.decode(index, sample, desk)?;
         decoded.map_err(|source| LoadError::Decode {
-            path: index.locate(&index.files[sample.0 as usize]),
+            path: index.locate(sample),
             source,
         })
     };

@@ -5,9 +5,9 @@
 //! because of the file's bytes, for every machine alike: the next sample that decodes takes the place.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind};
+#[cfg(test)]
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::watch::Watch;
 use super::window::Claim;
 use super::{LoadError, Replacement};
 use crate::decode::{DecodeError, Decoder, Image};
-use crate::index::Index;
+use crate::index::{ChangedSize, Index};
 
 /// More damaged files in a row than this are no accident.
 const MOST_DAMAGED_IN_A_ROW: u64 = 1_000;
@@ -31,8 +31,8 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(500),
 ];
 
-/// Reads a whole file, in place of what the buffer held.
-type ReadFile = dyn Fn(&Path, &mut Vec<u8>) -> io::Result<()> + Send + Sync;
+/// Reads a sample's whole file, in place of what the buffer held.
+type ReadFile = dyn Fn(&Index, Sample, &mut Vec<u8>) -> io::Result<()> + Send + Sync;
 
 /// Access to the files of an index.
 pub(super) struct Files {
@@ -43,7 +43,6 @@ pub(super) struct Files {
 /// What a thread works with, kept from image to image.
 pub(super) struct Desk {
     bytes: Vec<u8>,
-    path: PathBuf,
     decoder: Decoder,
     /// The picture that was found last.
     pub(super) image: Image,
@@ -59,7 +58,6 @@ impl Desk {
     pub(super) fn new(watch: Arc<Watch>) -> Self {
         Self {
             bytes: Vec::new(),
-            path: PathBuf::new(),
             decoder: Decoder::default(),
             image: Image::default(),
             times: StageTimes::default(),
@@ -76,18 +74,10 @@ impl Desk {
     }
 }
 
-/// The file of a sample, below the data folder.
-pub(super) fn path_of(index: &Index, sample: Sample) -> PathBuf {
-    index.files[sample.0 as usize].path.clone()
-}
-
 impl Files {
     pub(super) fn on_disk() -> Self {
         Self {
-            read: Box::new(|path, bytes| {
-                bytes.clear();
-                File::open(path)?.read_to_end(bytes).map(drop)
-            }),
+            read: Box::new(Index::read_file),
             pauses: PAUSES,
         }
     }
@@ -98,7 +88,7 @@ impl Files {
         read: impl Fn(&Path, &mut Vec<u8>) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
         Self {
-            read: Box::new(read),
+            read: Box::new(move |index, sample, bytes| read(&index.locate(sample), bytes)),
             pauses: [Duration::ZERO; PAUSES.len()],
         }
     }
@@ -110,11 +100,11 @@ impl Files {
         sample: Sample,
         desk: &mut Desk,
     ) -> Result<Option<Replacement>, LoadError> {
-        let n = index.files.len() as u64;
+        let n = index.n_samples();
         let Err(error) = self.decode(index, sample, desk)? else {
             return Ok(None);
         };
-        let (reason, path) = (error.with_causes(), path_of(index, sample));
+        let (reason, path) = (error.with_causes(), index.entry(sample).path());
         let tried = n.min(MOST_DAMAGED_IN_A_ROW);
         for offset in 1..tried {
             let by = Sample((sample.0 + offset) % n);
@@ -128,7 +118,7 @@ impl Files {
             }
         }
         Err(LoadError::NothingDecodes {
-            first: index.root.join(path),
+            first: index.locate(sample),
             reason,
             tried,
         })
@@ -141,10 +131,7 @@ impl Files {
         sample: Sample,
         desk: &mut Desk,
     ) -> Result<Result<(), DecodeError>, LoadError> {
-        desk.path.clear();
-        desk.path.push(&index.root);
-        desk.path.push(&index.files[sample.0 as usize].path);
-        self.read(sample, desk)?;
+        self.read(index, sample, desk)?;
         let Desk {
             bytes,
             decoder,
@@ -155,20 +142,27 @@ impl Files {
         Ok(timed(&mut times.decode, || decoder.decode(bytes, image)))
     }
 
-    /// Reads the file at the desk's path.
-    fn read(&self, sample: Sample, desk: &mut Desk) -> Result<(), LoadError> {
+    fn read(&self, index: &Index, sample: Sample, desk: &mut Desk) -> Result<(), LoadError> {
         let mut pauses = self.pauses.iter();
         loop {
             desk.watch.begin(sample, desk.claim);
-            let Desk { bytes, path, .. } = desk;
-            let result = timed(&mut desk.times.read, || (self.read)(path, bytes));
+            let bytes = &mut desk.bytes;
+            let result = timed(&mut desk.times.read, || (self.read)(index, sample, bytes));
             desk.n_slow += usize::from(desk.watch.end());
             let Err(source) = result else {
                 return Ok(());
             };
-            let path = || desk.path.clone();
+            let path = || index.locate(sample);
             if source.kind() == ErrorKind::NotFound {
                 return Err(LoadError::Missing(path()));
+            }
+            let changed = source.get_ref().and_then(|error| error.downcast_ref());
+            if let Some(&ChangedSize { indexed, found }) = changed {
+                return Err(LoadError::Changed {
+                    path: path(),
+                    indexed,
+                    found,
+                });
             }
             match pauses.next() {
                 Some(pause) if may_pass(source.kind()) => std::thread::sleep(*pause),

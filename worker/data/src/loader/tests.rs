@@ -1,6 +1,7 @@
 //! Order, determinism over thread counts, damaged files, reading errors, panics, and the end.
 
 mod hostile;
+mod packed;
 mod slow;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ fn settings(index: Index) -> LoaderSettings {
     LoaderSettings {
         shards: Shards {
             seed: 5,
-            n_samples: index.files.len() as u64,
+            n_samples: index.n_samples(),
             world: 4,
             batch_per_rank: 3,
         },
@@ -112,8 +113,8 @@ fn a_damaged_file_is_replaced_and_its_augmentation_kept() {
     let (epoch, samples) = settings.shards.samples(Step(6), Rank(2));
     let (index, damaged) = (&settings.index, samples[1]);
     let by = Sample((damaged.0 + 2) % 65);
-    let path = damage(index, damaged.0 as usize).to_owned();
-    damage(index, (damaged.0 as usize + 1) % 65);
+    let path = damage(index, damaged.0);
+    damage(index, (damaged.0 + 1) % 65);
 
     let batch = all(settings.clone()).remove(6);
     let replacement = batch
@@ -124,7 +125,7 @@ fn a_damaged_file_is_replaced_and_its_augmentation_kept() {
     assert_eq!((replacement.by, &replacement.path), (by, &path));
     assert_eq!(replacement.reason, "the content is neither JPEG nor PNG");
 
-    let bytes = std::fs::read(index.locate(&index.files[by.0 as usize])).unwrap();
+    let bytes = std::fs::read(index.locate(by)).unwrap();
     let image = crate::decode(&bytes).unwrap();
     let mut expected = vec![0.0; 3 * (PIXELS as usize).pow(2)];
     for view in 0..2 {
@@ -165,7 +166,7 @@ fn a_missing_file_is_an_error_that_names_it() {
     let (_dir, index) = data_set(65);
     let settings = settings(index);
     let missing = settings.shards.samples(Step(1), Rank(1)).1[0];
-    let path = settings.index.locate(&settings.index.files[missing.0 as usize]);
+    let path = settings.index.locate(missing);
     std::fs::remove_file(&path).unwrap();
     let mut loader = Loader::start(settings).unwrap();
     assert_eq!(
@@ -251,7 +252,7 @@ fn evaluation_takes_every_image_once_and_replaces_none() {
     assert_eq!(views, center_views(&index, 3..17, PIXELS, 1).unwrap());
     assert_eq!(views[size..], center_views(&index, 4..17, PIXELS, 2).unwrap());
 
-    let damaged = damage(&index, 9).to_owned();
+    let damaged = damage(&index, 9);
     damage(&index, 12);
     for threads in [1, 5] {
         let error = center_views(&index, 0..20, PIXELS, threads)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use m2t_common::Step;
 use m2t_common::shard::Sample;
 
-use super::files::{Desk, Files, path_of};
+use super::files::{Desk, Files};
 use super::making::{Content, Made, Making, Parts};
 use super::stages::timed;
 use super::views::Pool;
@@ -169,7 +169,7 @@ impl Window {
         let slow = self.lock();
         let slow = slow.watches.iter().filter_map(|watch| watch.slow());
         slow.map(|(sample, waited)| SlowFile {
-            path: path_of(&self.settings.index, sample),
+            path: self.settings.index.entry(sample).path(),
             waited,
         })
         .collect()
@@ -301,11 +301,7 @@ impl Window {
 
     fn give_up(&self, state: &mut State, claim: Claim) {
         let error = LoadError::Hangs {
-            path: self
-                .settings
-                .index
-                .root
-                .join(path_of(&self.settings.index, claim.sample)),
+            path: self.settings.index.locate(claim.sample),
             limit: self.limits.lost,
             tries: TRIES,
         };

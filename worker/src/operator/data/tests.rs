@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::Parser;
+use m2t_common::shard::Sample;
 use m2t_data::synth::{Synth, generate};
 
 use super::*;
@@ -53,8 +54,9 @@ fn a_check_tells_what_is_there_and_ends_by_what_it_found() {
     );
 
     let index = Index::read(train.as_ref()).unwrap();
-    fs::write(index.locate(&index.files[4]), "text").unwrap();
-    let damaged = index.files[4].path.to_str().unwrap();
+    fs::write(index.locate(Sample(4)), "text").unwrap();
+    let damaged = index.entry(Sample(4)).path();
+    let damaged = damaged.to_str().unwrap();
     let (code, said) = call(&["check", &train]);
     assert!(is(code, 1), "{said}");
     let line = format!("damaged      {damaged}: the content is neither JPEG nor PNG\n");
@@ -79,10 +81,10 @@ fn an_arrangement_lies_beside_the_flat_folder_and_ends_by_what_it_lacks() {
     let flat = dir.path().join("val");
     fs::create_dir(&flat).unwrap();
     let mut labels = String::new();
-    for (number, entry) in index.files.iter().enumerate() {
+    for (number, entry) in index.entries().enumerate() {
         let name = format!("ILSVRC2012_val_{number:08}.JPEG");
-        fs::copy(index.locate(entry), flat.join(&name)).unwrap();
-        labels += &format!("{name} {}\n", index.classes[entry.class as usize]);
+        fs::copy(index.root().join(entry.path()), flat.join(&name)).unwrap();
+        labels += &format!("{name} {}\n", entry.class_name);
     }
     let file = dir.path().join("labels");
     fs::write(&file, &labels).unwrap();
@@ -101,7 +103,8 @@ fn an_arrangement_lies_beside_the_flat_folder_and_ends_by_what_it_lacks() {
         "{said}"
     );
     let arranged = Index::read(&dir.path().join("val-arranged")).unwrap();
-    assert_eq!((arranged.classes, arranged.files.len()), (index.classes, 6));
+    assert!(arranged.classes().eq(index.classes()));
+    assert_eq!(arranged.n_samples(), 6);
 
     fs::write(flat.join("more.jpg"), "").unwrap();
     let (code, said) = call(&arguments);

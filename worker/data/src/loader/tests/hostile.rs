@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-use m2t_common::shard::Shards;
+use m2t_common::shard::{Sample, Shards};
 use m2t_common::{Rank, Step};
 
 use super::settings;
@@ -25,20 +25,17 @@ fn hostile_pictures_are_replaced_and_told_once_for_each_place() {
         fs::copy(folder.join(name), dir.path().join("all").join(name)).unwrap();
     }
     let index = Arc::new(Index::read(dir.path()).unwrap());
-    let n = index.files.len();
+    let n = index.n_samples() as usize;
     assert_eq!(n, fates.len());
     let decodes: Vec<bool> = index
-        .files
-        .iter()
-        .map(
-            |entry| match fates[entry.path.file_name().unwrap().to_str().unwrap()].as_str() {
-                "decodes to RGB" => true,
-                "decodes or is replaced; never crashes" => {
-                    crate::decode(&fs::read(index.locate(entry)).unwrap()).is_ok()
-                }
-                _ => false,
-            },
-        )
+        .entries()
+        .map(|entry| match fates[entry.below.to_str().unwrap()].as_str() {
+            "decodes to RGB" => true,
+            "decodes or is replaced; never crashes" => {
+                crate::decode(&fs::read(dir.path().join(entry.path())).unwrap()).is_ok()
+            }
+            _ => false,
+        })
         .collect();
     assert!(decodes.contains(&true) && decodes.contains(&false));
 
@@ -55,7 +52,7 @@ fn hostile_pictures_are_replaced_and_told_once_for_each_place() {
         .filter(|&sample| !decodes[sample])
         .map(|sample| {
             let by = (1..n).map(|offset| (sample + offset) % n).find(|&by| decodes[by]);
-            (sample, by.unwrap(), index.files[sample].path.clone())
+            (sample, by.unwrap(), index.entry(Sample(sample as u64)).path())
         })
         .collect();
 

@@ -72,8 +72,7 @@ fn one_thread(index: &Index) -> (LoaderSettings, PathBuf, PathBuf) {
         ..settings(index.clone())
     };
     let sample = settings.shards.samples(settings.first_step, Rank(1)).1.remove(1);
-    let entry = &index.files[sample.0 as usize];
-    (settings, index.locate(entry), entry.path.clone())
+    (settings, index.locate(sample), index.entry(sample).path())
 }
 
 fn storage(hanging: &Path, n: u32) -> (Arc<Storage>, std::sync::mpsc::Receiver<u32>) {
