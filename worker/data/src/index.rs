@@ -1,4 +1,4 @@
-//! The index of a data folder: ImageFolder as ImageNet ships it, `DIR/CLASS/…/FILE`, or a [pack](crate::pack) of one.
+//! The index of a data folder: ImageFolder as ImageNet ships it, `DIR/CLASS/…/FILE`, or a [pack] of one.
 //!
 //! A sample's number is its place in this index, so the order must be the same on every machine: classes sorted by
 //! name, files by class and then by the bytes of their relative path. Files are looked at (name and size), not

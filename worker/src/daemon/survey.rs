@@ -125,6 +125,38 @@ mod tests {
     }
 
     #[test]
+    fn a_pack_takes_its_folders_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        std::fs::create_dir_all(place.data.join("class")).unwrap();
+        std::fs::create_dir(&place.output).unwrap();
+        std::fs::write(place.data.join("class/1.jpg"), "x").unwrap();
+        std::fs::write(place.output.join(PROBE_FILE), &place.probe).unwrap();
+        let of_folder = survey(&place).unwrap();
+        let pack = m2t_data::pack::make::Pack {
+            from: place.data.clone(),
+            to: folder.path().join("pack"),
+            shard_size: None,
+        };
+        m2t_data::pack::make::pack(&pack, &|_, _| {}).unwrap();
+        let bound = Some(of_folder.facts.clone());
+        let data = pack.to.clone();
+        let found = survey(&Place { bound, data, ..place }).unwrap();
+        assert_eq!((found.facts, found.difference), (of_folder.facts, None));
+
+        std::fs::rename(pack.to.join("index.m2t"), pack.to.join("unfinished.m2t")).unwrap();
+        let place = Place {
+            data: pack.to,
+            ..self::place(folder.path())
+        };
+        let error = crate::ending::sentence(&survey(&place).unwrap_err());
+        assert!(
+            error.contains("is not finished") && error.contains("/pack"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn each_thing_amiss_is_named_with_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let place = place(folder.path());

@@ -50,7 +50,7 @@ impl Draft {
         self.sizes.push(size);
     }
 
-    /// The next files of the last class; their sizes are to be [set](Self::set_sizes).
+    /// The next files of the last class; their sizes are to be set through [`Self::sizes_mut`].
     pub(crate) fn push_files(&mut self, below: &Texts) {
         self.paths.append(below);
         self.sizes.resize(self.paths.len(), 0);
