@@ -15,7 +15,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{DecodeError, Image, Kind, buffer_size};
+use super::{DecodeError, Image, Kind, afford, buffer_size};
 use markers::{Frame, Markers};
 
 /// What the stored components are.
@@ -33,7 +33,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     let frame = markers.frame.as_ref().ok_or(DecodeError::Truncated)?;
     let size = buffer_size(frame.width, frame.height)?;
     let colors = colors(&markers, frame)?;
-    let pixels = if frame.is_rare(markers.n_scans) {
+    let is_rare = frame.is_rare(markers.n_scans);
+    afford(frame.memory(is_rare), (frame.width, frame.height))?;
+    let pixels = if is_rare {
         decode_rare(bytes, &markers, colors, size)?
     } else {
         decode_common(bytes, &markers, colors, size)?
