@@ -13,6 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Most pixels an image may have (width × height): Pillow's own limit. Checked before anything is allocated.
 pub const MAX_PIXELS: u64 = 178_956_970;
 
+/// Most bytes that decoding one file may take, by what its header says. Checked likewise.
+pub const MAX_MEMORY: u64 = 252 << 20;
+
 /// A decoded picture; by default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
@@ -40,6 +43,20 @@ pub enum DecodeError {
         width: u32,
         /// Claimed rows.
         height: u32,
+    },
+    /// Decoding it would take more than [`MAX_MEMORY`].
+    #[error(
+        "decoding its {width} × {height} pixels would take {} MiB, more than the {} that are allowed",
+        needed >> 20,
+        MAX_MEMORY >> 20
+    )]
+    Unaffordable {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// Bytes.
+        needed: u64,
     },
     /// The data ends before the picture does.
     #[error("the file is truncated")]
@@ -146,6 +163,18 @@ fn buffer_size(width: u32, height: u32) -> Result<usize, DecodeError> {
         return Err(DecodeError::TooLarge { width, height });
     }
     Ok(usize::try_from(pixels * 3).expect("the limit keeps it below 2^30"))
+}
+
+/// Refuses what takes more memory than one file may.
+fn afford(needed: u64, (width, height): (u32, u32)) -> Result<(), DecodeError> {
+    if needed > MAX_MEMORY {
+        return Err(DecodeError::Unaffordable {
+            width,
+            height,
+            needed,
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

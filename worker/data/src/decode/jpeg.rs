@@ -15,7 +15,7 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{DecodeError, Image, Kind, buffer_size};
+use super::{DecodeError, Image, Kind, afford, buffer_size};
 use markers::{Frame, Markers};
 
 /// What the stored components are.
@@ -34,10 +34,12 @@ pub(super) fn decode(bytes: &[u8], alone: &mut Vec<u8>, image: &mut Image) -> Re
     let frame = markers.frame.as_ref().ok_or(DecodeError::Truncated)?;
     let size = buffer_size(frame.width, frame.height)?;
     let colors = colors(&markers, frame)?;
+    let is_rare = frame.is_rare(markers.n_scans);
+    afford(frame.memory(is_rare), (frame.width, frame.height))?;
     let pixels = &mut image.pixels;
     // What a file that ends early leaves out is black, never what was there before.
     pixels.clear();
-    if frame.is_rare(markers.n_scans) {
+    if is_rare {
         markers.image_alone(bytes, rare_transform(colors), alone);
         decode_rare(alone, colors, size, pixels)?;
     } else {

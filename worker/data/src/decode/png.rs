@@ -9,7 +9,7 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Transformations};
 
-use super::{DecodeError, Image, buffer_size};
+use super::{DecodeError, Image, afford, buffer_size};
 
 /// The chunk at the end of every PNG.
 const END: [u8; 12] = *b"\0\0\0\0IEND\xAE\x42\x60\x82";
@@ -26,12 +26,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     let size = buffer_size(width, height)?;
 
     let mut reader = decoder.read_info().map_err(error)?;
-    let mut raw = vec![
-        0;
-        reader
-            .output_buffer_size()
-            .ok_or(DecodeError::TooLarge { width, height })?
-    ];
+    let raw_size = reader
+        .output_buffer_size()
+        .ok_or(DecodeError::TooLarge { width, height })?;
+    let is_rgb = reader.output_color_type() == (ColorType::Rgb, BitDepth::Eight);
+    let of_rgb = if is_rgb { 0 } else { size as u64 };
+    afford(raw_size as u64 + of_rgb, (width, height))?;
+    let mut raw = vec![0; raw_size];
     reader.next_frame(&mut raw).map_err(error)?;
     let (color, depth) = reader.output_color_type();
     let pixels = match (color, depth) {

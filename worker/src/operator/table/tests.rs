@@ -131,3 +131,20 @@ fn spans_are_read_at_a_glance() {
         assert_eq!(span(Duration::from_secs_f64(seconds)), expected);
     }
 }
+
+#[test]
+fn what_a_run_waits_for_is_named() {
+    let mut status = status();
+    status.progress.as_mut().unwrap().bottleneck = Some(Stage::Read);
+    let device = &mut status.machines[0].devices[1];
+    device.bottleneck = Some(Stage::Read);
+    device.slow_files = vec!["n01/a.JPEG".to_owned()];
+    let text = render(&status);
+    for expected in [
+        "3.1 % of a step waiting for data, for reading (the storage)\n",
+        "3.1 % read",
+        "slow file     n01/a.JPEG, read by device a/1\n",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
+}

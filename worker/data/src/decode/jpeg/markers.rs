@@ -1,5 +1,7 @@
 //! What the markers of a JPEG say, and the file without all that is not the image.
 
+mod memory;
+
 use std::ops::Range;
 
 use super::super::DecodeError;
