@@ -18,6 +18,9 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::{DecodeError, Image, Kind, afford, buffer_size};
 use markers::{Frame, Markers};
 
+/// Most bytes of a picture's memory that are kept for the next one; a giant among photographs is not remembered.
+const KEPT: usize = 32 << 20;
+
 /// What the stored components are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Colors {
@@ -39,6 +42,9 @@ pub(super) fn decode(bytes: &[u8], alone: &mut Vec<u8>, image: &mut Image) -> Re
     let pixels = &mut image.pixels;
     // What a file that ends early leaves out is black, never what was there before.
     pixels.clear();
+    if pixels.capacity() > KEPT.max(size) {
+        pixels.shrink_to(size);
+    }
     if is_rare {
         markers.image_alone(bytes, rare_transform(colors), alone);
         decode_rare(alone, colors, size, pixels)?;
