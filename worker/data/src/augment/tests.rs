@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::fixtures::{gradient, published};
+use crate::simd::Level;
 
 fn key(sample: u64, view: usize) -> ViewKey {
     ViewKey {
@@ -229,6 +230,35 @@ fn pictures_of_any_size_give_a_view() {
             for sample in 0..20 {
                 let view = ViewParameters::draw(&published(), (width, height), key(sample, 1));
                 view.apply(&image, &mut canvas, &mut out);
+            }
+        }
+    }
+}
+
+/// Odd sides leave loops with a remainder.
+#[test]
+fn every_level_of_instructions_makes_the_same_bits() {
+    let image = Image {
+        width: 150,
+        height: 101,
+        pixels: gradient(150, 101, 5),
+    };
+    for pixels in [57, 224] {
+        let mut expected: Vec<Vec<f32>> = Vec::new();
+        for level in Level::available() {
+            let mut canvas = Canvas::with_level(pixels, level);
+            let views = (0..60).map(|sample| {
+                let view = (sample % 2) as usize;
+                let parameters = ViewParameters::draw(&published(), (150, 101), key(sample, view));
+                let mut out = vec![f32::NAN; 3 * (pixels as usize).pow(2)];
+                parameters.apply(&image, &mut canvas, &mut out);
+                out
+            });
+            let views: Vec<Vec<f32>> = views.collect();
+            if expected.is_empty() {
+                expected = views;
+            } else {
+                assert!(views == expected, "{level:?}, {pixels} pixels");
             }
         }
     }
