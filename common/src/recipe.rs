@@ -124,6 +124,25 @@ pub enum Reduction {
     Float,
 }
 
+/// Where views are made of a decoded picture. Equal but for rounding: whichever it is belongs to the mathematics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AugmentOn {
+    /// All of it by the loader's threads.
+    #[default]
+    Cpu,
+    /// The crop by the loader's threads; jitter, blur, greyscale, flip, solarize and normalisation by the trainer's device, a
+    /// batch at a time.
+    Device,
+}
+
+impl AugmentOn {
+    /// What is not written, so that older digests stay.
+    fn is_cpu(&self) -> bool {
+        *self == Self::Cpu
+    }
+}
+
 /// What is computed in a step, and how often.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Training {
@@ -159,6 +178,9 @@ pub struct Training {
     pub teacher_statistics: TeacherStatistics,
     /// How sums over ranks are made.
     pub reduction: Reduction,
+    /// Where views are made.
+    #[serde(default, skip_serializing_if = "AugmentOn::is_cpu")]
+    pub augment_on: AugmentOn,
     /// Threads of the tensor library in each trainer. Part of the mathematics: another number, other bits.
     pub threads_per_device: u32,
     /// Seed of initialisation, order and augmentation.

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use m2t_common::recipe::Augment;
+use m2t_common::recipe::{Augment, AugmentOn};
 use m2t_common::shard::Shards;
 use m2t_common::{Rank, Step};
 use m2t_data::{Index, Loader, LoaderSettings, ViewFormat};
@@ -49,6 +49,7 @@ fn load(folder: &Path, threads: u32, seed: u64) -> f64 {
         ranks: vec![Rank(0)],
         pixels: 224,
         format: ViewFormat::default(),
+        augment_on: AugmentOn::Cpu,
         first_step: Step(0),
         last_step: u64::MAX,
         threads,

@@ -21,6 +21,7 @@ use m2t_common::shard::Sample;
 
 use crate::decode::Image;
 pub(crate) use canvas::normalized;
+pub use blur::BoxFilter;
 pub use canvas::{Canvas, MEAN, STD};
 pub use crop::CropBox;
 
@@ -107,6 +108,11 @@ impl ViewParameters {
     /// size.
     pub fn render(&self, image: &Image, canvas: &mut Canvas) {
         self.render_watched(image, canvas, |_| ());
+    }
+
+    /// Only the crop, resized: what [`render`](Self::render) begins with.
+    pub fn crop(&self, image: &Image, canvas: &mut Canvas) {
+        canvas.resized_crop(image, self.crop);
     }
 
     /// As [`render`](Self::render); `after` is told each part that is done.

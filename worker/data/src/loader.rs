@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use m2t_common::recipe::Augment;
+use m2t_common::recipe::{Augment, AugmentOn};
 use m2t_common::shard::{Sample, Shards};
 use m2t_common::{Rank, Step};
 
@@ -63,6 +63,8 @@ pub struct LoaderSettings {
     pub last_step: u64,
     /// Threads that decode and augment; 0 counts as 1.
     pub threads: u32,
+    /// Where views are made; for a device, the loader only crops them.
+    pub augment_on: AugmentOn,
     /// Batches made ahead of the one handed out; 0 counts as 1.
     pub ahead: u32,
     /// How long reading a file may take before another thread reads it again. After a tenth of it, or a second, another thread

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use m2t_common::recipe::Augment;
+use m2t_common::recipe::{Augment, AugmentOn};
 use m2t_common::shard::{Sample, Shards};
 use m2t_common::{Rank, Step};
 use m2t_data::{Canvas, Decoder, Image, Index, Loader, LoaderSettings, ViewFormat, ViewKey, ViewParameters};
@@ -71,6 +71,7 @@ fn settings(index: &Arc<Index>, batch: u32) -> LoaderSettings {
         ranks: vec![Rank(0)],
         pixels: PIXELS,
         format: ViewFormat::default(),
+        augment_on: AugmentOn::Cpu,
         first_step: Step(0),
         last_step: u64::MAX,
         threads: 2,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use m2t_common::recipe::Plan;
+use m2t_common::recipe::{AugmentOn, Plan};
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
-use m2t_data::{Batch, Cache, Index, LoadError, Loader, LoaderSettings, ViewFormat};
+use m2t_data::{Batch, Cache, Element, Index, LoadError, Loader, LoaderSettings, ViewFormat};
 
 use crate::leave::Leave;
 use crate::membership::Membership;
@@ -48,7 +48,14 @@ impl Feed {
             last_step: plan.schedule.total_steps,
             threads: recipe.run.loader_threads,
             ahead: recipe.run.loader_ahead,
-            format: ViewFormat::default(),
+            augment_on: recipe.training.augment_on,
+            format: match recipe.training.augment_on {
+                AugmentOn::Cpu => ViewFormat::default(),
+                AugmentOn::Device => ViewFormat {
+                    element: Element::U8,
+                    ..ViewFormat::default()
+                },
+            },
             read_timeout: recipe.run.read_timeout,
         })?;
         let stopper = loader.stopper();

@@ -5,6 +5,7 @@
 //! gives equal bits in every placement, [`state`] for what a step changes, [`train`] for the loop around it,
 //! [`generation`] for what comes before it, [`life`] for the process that outlives generations.
 
+pub mod augment;
 pub mod checkpoint;
 pub mod donate;
 pub mod export;

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use m2t_common::machine_link::{Boundary, StartFrom};
-use m2t_common::recipe::{LedgerDetail, Plan, Recipe};
+use m2t_common::recipe::{AugmentOn, LedgerDetail, Plan, Recipe};
 use m2t_common::report::{News, RankSamples, ReplacedFile, StepReport, WAITS};
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
-use m2t_data::Batch;
-use m2t_data::loader::Views as ViewsInMemory;
+use m2t_data::loader::RankViews;
+use m2t_data::{Batch, ViewKey, ViewParameters};
 use tch::{Kind, Tensor};
 
+use crate::augment;
 use crate::checkpoint::{Belonging, Job, Need, Writer};
 use crate::feed::Feed;
 use crate::generation::End;
@@ -46,7 +47,7 @@ impl Training<'_> {
         let mut began = Instant::now();
         while !self.is_last() && boundary == Boundary::GoOn {
             let batch = feed.batch(|files| self.tell(News::SlowFiles { files }))?;
-            let views = tensors(&batch, &self.start.recipe);
+            let views = tensors(&batch, self.start, self.plan);
             let committed = self
                 .trainer
                 .step(&views, &self.plan.schedule, membership.boundary())?;
@@ -146,22 +147,37 @@ impl Training<'_> {
     }
 }
 
-/// The views as tensors of the recipe's kind.
-fn tensors(batch: &Batch, recipe: &Recipe) -> Vec<(Rank, Views)> {
-    let (kind, _) = options(recipe);
+/// The views as tensors of the recipe's kind; what the loader left to do is done.
+fn tensors(batch: &Batch, start: &Start, plan: &Plan) -> Vec<(Rank, Views)> {
+    let recipe = &start.recipe;
+    let (kind, device) = options(recipe);
     let (b, side) = (
         i64::from(recipe.training.batch_per_rank),
         i64::from(recipe.training.pixels),
     );
     // One copy, into the tensor's own memory; none more where the kind is float32.
-    let tensor = |views: &ViewsInMemory| {
-        Tensor::from_data_size(views.bytes(), &[b, 3, side, side], Kind::Float).to_kind(kind)
+    let size = [b, 3, side, side];
+    let of_rank = |rank: &RankViews| match recipe.training.augment_on {
+        AugmentOn::Cpu => rank
+            .views
+            .each_ref()
+            .map(|views| Tensor::from_data_size(views.bytes(), &size, Kind::Float).to_kind(kind)),
+        AugmentOn::Device => [0, 1].map(|view| {
+            let levels = Tensor::from_data_size(rank.views[view].bytes(), &size, Kind::Uint8);
+            let drawn = rank.samples.iter().map(|&sample| {
+                let key = ViewKey {
+                    seed: plan.shards.seed,
+                    epoch: plan.shards.epoch(batch.step),
+                    sample,
+                    view,
+                };
+                // The crop, which alone depends on the picture's size, is done.
+                ViewParameters::draw(&recipe.augment, (1, 1), key)
+            });
+            augment::finish(&levels.to_device(device), &drawn.collect::<Vec<_>>()).to_kind(kind)
+        }),
     };
-    batch
-        .ranks
-        .iter()
-        .map(|of_rank| (of_rank.rank, of_rank.views.each_ref().map(tensor)))
-        .collect()
+    batch.ranks.iter().map(|rank| (rank.rank, of_rank(rank))).collect()
 }
 
 fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) -> StepReport {

@@ -7,8 +7,6 @@
 
 use crate::simd::{Level, kernel};
 
-const PASSES: u8 = 3;
-
 /// Larger blurs are cut to this; the sums of their windows would not fit. No view has any detail left long before.
 const LARGEST_SIGMA: f32 = 100.0;
 
@@ -53,7 +51,7 @@ kernel! {
     fn filter_thrice(filter: &BoxFilter, rows: Rows<'_>) {
         let Rows { plane, other, padded, sums } = rows;
         for line in plane.chunks_exact_mut(sums.len()) {
-            for _ in 0..PASSES {
+            for _ in 0..BoxFilter::PASSES {
                 filter.along_row(line, padded, sums);
             }
         }
@@ -64,22 +62,29 @@ kernel! {
     }
 }
 
-/// One pass in fixed point with 24 fractional bits.
-struct BoxFilter {
-    radius: usize,
-    inner: u32,
-    outer: u32,
+/// One of the [`PASSES`](Self::PASSES) along an axis, in fixed point with 24 fractional bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoxFilter {
+    /// Pixels of full weight to each side.
+    pub radius: usize,
+    /// Their weight, times [`ONE`](Self::ONE).
+    pub inner: u32,
+    /// The weight of the pixel beyond them on each side, likewise.
+    pub outer: u32,
 }
 
 impl BoxFilter {
-    const ONE: u32 = 1 << 24;
+    /// How often it is applied along each axis, rounded to whole levels each time.
+    pub const PASSES: u8 = 3;
+    /// The weight 1.
+    pub const ONE: u32 = 1 << 24;
     const HALF: u32 = 1 << 23;
 
-    /// The box whose `PASSES`-fold application has standard deviation `sigma`. In float32 with the square root in
+    /// The box whose repeated application has standard deviation `sigma`, in pixels. In float32 with the square root in
     /// float64, as Pillow computes it.
-    fn for_sigma(sigma: f32) -> Self {
+    pub fn for_sigma(sigma: f32) -> Self {
         let sigma = sigma.min(LARGEST_SIGMA);
-        let variance = sigma * sigma / f32::from(PASSES);
+        let variance = sigma * sigma / f32::from(Self::PASSES);
         let length = (12.0 * f64::from(variance) + 1.0).sqrt() as f32;
         let whole = ((f64::from(length) - 1.0) / 2.0).floor() as f32;
         let part = (2.0 * whole + 1.0) * (whole * (whole + 1.0) - 3.0 * variance)
@@ -94,7 +99,8 @@ impl BoxFilter {
         }
     }
 
-    fn is_identity(&self) -> bool {
+    /// It changes nothing.
+    pub fn is_identity(&self) -> bool {
         self.inner == Self::ONE
     }
 

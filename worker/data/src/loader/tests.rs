@@ -29,6 +29,7 @@ fn settings(index: Index) -> LoaderSettings {
         ranks: vec![Rank(1), Rank(2)],
         pixels: PIXELS,
         format: ViewFormat::default(),
+        augment_on: AugmentOn::Cpu,
         first_step: Step(0),
         last_step: 10,
         threads: 2,

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use m2t_common::Step;
+use m2t_common::recipe::AugmentOn;
 use m2t_common::shard::Sample;
 
 use super::files::{Desk, Files};
@@ -269,8 +270,11 @@ impl Window {
                 sample: claim.sample,
                 view,
             };
-            ViewParameters::draw(&self.settings.augment, (image.width, image.height), key)
-                .render(image, canvas);
+            let view = ViewParameters::draw(&self.settings.augment, (image.width, image.height), key);
+            match self.settings.augment_on {
+                AugmentOn::Cpu => view.render(image, canvas),
+                AugmentOn::Device => view.crop(image, canvas),
+            }
         }
     }
 
