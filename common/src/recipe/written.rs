@@ -14,7 +14,7 @@ use super::layers::{Layers, leaves};
 use super::origin::Origin;
 use super::reading::Reader;
 use super::{
-    Arch, Augment, Dtype, Length, Model, Operation, OptimizerKind, Recipe, Reduction, Stem,
+    Arch, Augment, AugmentOn, Dtype, Length, Model, Operation, OptimizerKind, Recipe, Reduction, Stem,
     TeacherStatistics, Training, presets,
 };
 use crate::schedule::LearningRateCourse;

@@ -20,8 +20,8 @@ use m2t_common::recipe::Augment;
 use m2t_common::shard::Sample;
 
 use crate::decode::Image;
-pub(crate) use canvas::normalized;
 pub use blur::BoxFilter;
+pub(crate) use canvas::normalized;
 pub use canvas::{Canvas, MEAN, STD};
 pub use crop::CropBox;
 

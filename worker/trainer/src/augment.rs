@@ -79,7 +79,11 @@ impl Images {
             .collect();
         let largest = filters.iter().flatten().map(|filter| filter.radius).max();
         for radius in 0..=largest.unwrap_or(0) {
-            let of_radius = || filters.iter().map(|filter| filter.filter(|filter| filter.radius == radius));
+            let of_radius = || {
+                filters
+                    .iter()
+                    .map(|filter| filter.filter(|filter| filter.radius == radius))
+            };
             let weight = |weight: u32| f64::from(weight) / f64::from(BoxFilter::ONE);
             let inner = select(of_radius().map(|filter| filter.map(|filter| weight(filter.inner))));
             let outer = select(of_radius().map(|filter| filter.map(|filter| weight(filter.outer)))).1;

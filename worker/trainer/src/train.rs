@@ -177,7 +177,11 @@ fn tensors(batch: &Batch, start: &Start, plan: &Plan) -> Vec<(Rank, Views)> {
             augment::finish(&levels.to_device(device), &drawn.collect::<Vec<_>>()).to_kind(kind)
         }),
     };
-    batch.ranks.iter().map(|rank| (rank.rank, of_rank(rank))).collect()
+    batch
+        .ranks
+        .iter()
+        .map(|rank| (rank.rank, of_rank(rank)))
+        .collect()
 }
 
 fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) -> StepReport {

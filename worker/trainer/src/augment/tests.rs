@@ -10,7 +10,9 @@ const SIDE: u32 = 61;
 const N: u64 = 96;
 
 fn published() -> Augment {
-    resolve(Source::Preset("8x_v100_100e"), &[], None).unwrap().augment
+    resolve(Source::Preset("8x_v100_100e"), &[], None)
+        .unwrap()
+        .augment
 }
 
 /// Colours of every kind, smooth and not.
