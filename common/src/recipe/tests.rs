@@ -137,3 +137,14 @@ fn a_manifest_from_before_some_keys_of_the_run_means_the_defaults() {
     }
     assert_eq!(serde_json::from_value::<Recipe>(json).unwrap(), recipe);
 }
+
+#[test]
+fn where_views_are_made_belongs_to_the_mathematics_and_changes_no_older_digest() {
+    let cpu = meant("", &[]).unwrap();
+    let device = meant("", &["augment_on=device"]).unwrap();
+    assert_ne!(cpu.digest(), device.digest());
+    let text = serde_json::to_string(&cpu).unwrap();
+    assert!(!text.contains("augment_on"), "{text}");
+    let read: Recipe = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, cpu);
+}
