@@ -8,8 +8,10 @@ mod loader;
 mod recovery;
 mod torchrun;
 
+use std::ffi::OsString;
+use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -115,31 +117,30 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
         (Name::Recovery, Some(Baseline::Pillow)) | (Name::Loader, Some(Baseline::Torchrun)) => {
             bail!("--against torchrun goes with recovery, --against pillow with loader")
         }
-        (Name::Recovery, against) => {
+        (Name::Recovery, _) => {
             ensure!(
                 arguments.data.is_none() && !arguments.like_imagenet,
                 "--data and --like-imagenet go with loader; recovery makes its own pictures"
             );
             set_up::run(workspace)?;
-            run_recovery(&bench("recovery")?, arguments, against.is_some())
+            run_recovery(&bench("recovery")?, arguments)
         }
-        (Name::Loader, against) => {
+        (Name::Loader, _) => {
             ensure!(arguments.cases.is_empty(), "loader has no --cases to choose from");
             let Some(data) = &arguments.data else {
                 bail!("loader needs photographs: --data DIR, a folder of class folders");
             };
-            loader::run(&bench("loader")?, data, arguments, against.is_some())
+            loader::run(&bench("loader")?, data, arguments)
         }
     }
 }
 
-fn run_recovery(bench: &Bench<'_>, arguments: &BenchArguments, against_torchrun: bool) -> Result<()> {
+fn run_recovery(bench: &Bench<'_>, arguments: &BenchArguments) -> Result<()> {
     let programs = ["-pm2t-coordinator", "-pm2t-worker", "-pm2t-trainer"];
     fleet::build(bench.workspace, bench.interrupt, &programs)?;
-    let baselines = if against_torchrun {
-        torchrun::measure(bench, arguments.baseline_runs)?
-    } else {
-        Vec::new()
+    let baselines = match arguments.against {
+        Some(_) => torchrun::measure(bench, arguments.baseline_runs)?,
+        None => Vec::new(),
     };
     let cases = if arguments.cases.is_empty() {
         recovery::Case::value_variants()
@@ -179,6 +180,21 @@ impl Bench<'_> {
         Command::new(self.workspace.program(name))
     }
 
+    /// What a program prints, which must succeed. It stays in the bench's folder, as `name`.
+    fn output(&self, name: &str, command: &mut Command) -> Result<String> {
+        let program = self.workspace.typed(command);
+        let log = self.work.join(name);
+        let out = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(out)
+            .spawn()
+            .with_context(|| format!("cannot run `{program}`"))?;
+        let status = self.interrupt.wait(&mut child)?;
+        ensure!(status.success(), "`{program}` failed ({status})");
+        fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))
+    }
+
     /// A file of the shared folder.
     fn shared(&self, below: &str) -> Result<PathBuf> {
         let beside = || self.workspace.root.join("../shared");
@@ -191,4 +207,9 @@ impl Bench<'_> {
         );
         Ok(file)
     }
+}
+
+/// The Python that the user wants for baselines.
+fn own_python() -> Option<OsString> {
+    std::env::var_os("M2T_PYTHON").filter(|own| !own.is_empty())
 }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::line::{machine, rounded};
-use super::{Bench, BenchArguments, print};
+use super::{Bench, BenchArguments, own_python, print};
 
 const SCRIPT: &str = "baselines/pillow_views.py";
 const NEEDED: &str = "set M2T_PYTHON to a Python with Pillow and numpy, or run `cargo xtask test` once, which installs them into \
@@ -62,12 +62,7 @@ struct Pillow {
 }
 
 /// Measures, and prints the lines.
-pub(super) fn run(
-    bench: &Bench<'_>,
-    data: &Path,
-    arguments: &BenchArguments,
-    against_pillow: bool,
-) -> Result<()> {
+pub(super) fn run(bench: &Bench<'_>, data: &Path, arguments: &BenchArguments) -> Result<()> {
     let data = data
         .canonicalize()
         .with_context(|| format!("the folder of photographs {} cannot be read", data.display()))?;
@@ -82,11 +77,7 @@ pub(super) fn run(
     let said = ours(bench, &[&data, IMAGES.as_ref(), runs.as_ref()])?;
     let measured: Measured =
         serde_json::from_str(&said).with_context(|| format!("the bench said {said:?}"))?;
-    let pillow = if against_pillow {
-        Some(pillow(bench, &data)?)
-    } else {
-        None
-    };
+    let pillow = arguments.against.map(|_| pillow(bench, &data)).transpose()?;
     if let Some(pillow) = &pillow {
         ensure!(
             pillow.images == measured.images,
@@ -142,36 +133,20 @@ fn ours(bench: &Bench<'_>, arguments: &[&Path]) -> Result<String> {
     ]);
     command.args(arguments);
     eprintln!("$ {}", bench.workspace.typed(&command));
-    output(bench, &mut command)
+    bench.output("ours", &mut command)
 }
 
 fn pillow(bench: &Bench<'_>, data: &Path) -> Result<Pillow> {
     let script = bench.shared(SCRIPT)?;
     let packages = bench.workspace.root.join(".python");
-    let own = std::env::var_os("M2T_PYTHON").filter(|own| !own.is_empty());
-    let mut command = Command::new(own.map_or_else(|| packages.join("python"), PathBuf::from));
+    let mut command = Command::new(own_python().map_or_else(|| packages.join("python"), PathBuf::from));
     command
         .args([&script, data, IMAGES.as_ref()])
         .env("PYTHONPATH", &packages)
         .env_remove("LD_LIBRARY_PATH");
     eprintln!("pillow: a minute");
-    let said = output(bench, &mut command).context(NEEDED)?;
+    let said = bench.output("pillow", &mut command).context(NEEDED)?;
     serde_json::from_str(&said).with_context(|| format!("{} said {said:?}", script.display()))
-}
-
-/// What a program prints, which must succeed.
-fn output(bench: &Bench<'_>, command: &mut Command) -> Result<String> {
-    let program = bench.workspace.typed(command);
-    let log = bench.work.join("said");
-    let out = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(out)
-        .spawn()
-        .with_context(|| format!("cannot run `{program}`"))?;
-    let status = bench.interrupt.wait(&mut child)?;
-    ensure!(status.success(), "`{program}` failed ({status})");
-    std::fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))
 }
 
 #[cfg(test)]

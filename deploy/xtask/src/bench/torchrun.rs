@@ -6,14 +6,14 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::Bench;
 use super::line::BaselineResult;
 use super::recovery::Case;
+use super::{Bench, own_python};
 
 const SCRIPT: &str = "baselines/torchrun_recovery.py";
 /// The script's cases, and those of ours they stand beside.
@@ -58,23 +58,10 @@ pub(super) fn measure(bench: &Bench<'_>, runs: u32) -> Result<Vec<BaselineResult
 }
 
 fn run_once(bench: &Bench<'_>, python: &Path, script: &Path) -> Result<Vec<Said>> {
-    let log = bench.work.join("torchrun.jsonl");
-    let out = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut child = Command::new(python)
-        .arg(script)
-        .stdin(Stdio::null())
-        .stdout(out)
-        // What cargo sets for our programs is not for Python's torch.
-        .env_remove("LD_LIBRARY_PATH")
-        .spawn()
-        .with_context(|| format!("cannot run {}", python.display()))?;
-    let status = bench.interrupt.wait(&mut child)?;
-    ensure!(
-        status.success(),
-        "{} failed ({status}); {NEEDED}",
-        script.display()
-    );
-    let said = fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
+    let mut command = Command::new(python);
+    // What cargo sets for our programs is not for Python's torch.
+    command.arg(script).env_remove("LD_LIBRARY_PATH");
+    let said = bench.output("torchrun.jsonl", &mut command).context(NEEDED)?;
     said.lines()
         .map(|line| serde_json::from_str(line).with_context(|| format!("{} said {line:?}", script.display())))
         .collect()
@@ -82,7 +69,7 @@ fn run_once(bench: &Bench<'_>, python: &Path, script: &Path) -> Result<Vec<Said>
 
 /// A Python with torch that has torchrun beside it.
 fn python(bench: &Bench<'_>) -> Result<PathBuf> {
-    if let Some(own) = std::env::var_os("M2T_PYTHON").filter(|own| !own.is_empty()) {
+    if let Some(own) = own_python() {
         let own = PathBuf::from(own);
         ensure!(
             own.with_file_name("torchrun").is_file(),
