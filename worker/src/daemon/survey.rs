@@ -105,15 +105,21 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_machine_that_sees_both_folders_is_fit() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = place(folder.path());
+    /// One whose folders are both there, with an image and the coordinator's probe.
+    fn seen_place(folder: &Path) -> Place {
+        let place = place(folder);
         std::fs::create_dir_all(place.data.join("class")).unwrap();
         std::fs::create_dir(&place.output).unwrap();
         std::fs::write(place.data.join("class/1.jpg"), "x").unwrap();
-        std::fs::write(place.data.join("class/2.png"), "xy").unwrap();
         std::fs::write(place.output.join(PROBE_FILE), &place.probe).unwrap();
+        place
+    }
+
+    #[test]
+    fn a_machine_that_sees_both_folders_is_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = seen_place(folder.path());
+        std::fs::write(place.data.join("class/2.png"), "xy").unwrap();
         let found = survey(&place).unwrap();
         assert_eq!((found.facts.n_samples, found.difference), (2, None));
 
@@ -127,11 +133,7 @@ mod tests {
     #[test]
     fn a_pack_takes_its_folders_place() {
         let folder = tempfile::tempdir().unwrap();
-        let place = place(folder.path());
-        std::fs::create_dir_all(place.data.join("class")).unwrap();
-        std::fs::create_dir(&place.output).unwrap();
-        std::fs::write(place.data.join("class/1.jpg"), "x").unwrap();
-        std::fs::write(place.output.join(PROBE_FILE), &place.probe).unwrap();
+        let place = seen_place(folder.path());
         let of_folder = survey(&place).unwrap();
         let pack = m2t_data::pack::make::Pack {
             from: place.data.clone(),

@@ -108,13 +108,7 @@ pub fn arrange(options: ArrangeOptions, out: &mut impl Write) -> anyhow::Result<
             How { .. } => Transfer::Link,
         },
     };
-    let bar = bar("arranging");
-    let arranged = arrange::arrange(&what, &|done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
-    match arranged {
+    match shown("arranging", |progress| arrange::arrange(&what, progress)) {
         Ok(done) => {
             summary::write_arranged(&done, &what.to, out)?;
             Ok(if done.unlabelled.is_empty() && done.missing.is_empty() {
@@ -146,6 +140,17 @@ fn refuse(refused: &anyhow::Error) -> ExitCode {
 }
 
 /// A progress bar on standard error; it stays silent where that is no terminal.
+/// Does `work`, showing how much of it is done of how much.
+fn shown<T>(doing: &'static str, work: impl FnOnce(&(dyn Fn(u64, u64) + Sync)) -> T) -> T {
+    let bar = bar(doing);
+    let result = work(&|done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    result
+}
+
 fn bar(doing: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}")
         .expect("the template is one");

@@ -9,7 +9,7 @@ use indicatif::{HumanBytes, HumanCount};
 use m2t_data::pack::make::{self, Pack, PackError};
 use m2t_data::pack::unpack::{self, Unpack, UnpackError};
 
-use super::{bar, refuse};
+use super::{refuse, shown};
 
 /// What to pack.
 #[derive(Args)]
@@ -51,13 +51,7 @@ pub fn pack(options: PackOptions, out: &mut impl Write) -> anyhow::Result<ExitCo
         to: options.out,
         shard_size: options.shard_size,
     };
-    let bar = bar("packing");
-    let packed = make::pack(&what, &|done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
-    match packed {
+    match shown("packing", |progress| make::pack(&what, progress)) {
         Ok(done) => {
             writeln!(
                 out,
@@ -84,13 +78,7 @@ pub fn unpack(options: UnpackOptions, out: &mut impl Write) -> anyhow::Result<Ex
         from: options.pack,
         to: options.dir,
     };
-    let bar = bar("unpacking");
-    let unpacked = unpack::unpack(&what, &|done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    });
-    bar.finish_and_clear();
-    match unpacked {
+    match shown("unpacking", |progress| unpack::unpack(&what, progress)) {
         Ok(done) => {
             let [new, there] = [done.n_new, done.n_there].map(HumanCount);
             writeln!(
