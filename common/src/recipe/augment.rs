@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::presets;
+
 /// Where views are made of a decoded picture. Equal but for rounding: whichever it is belongs to the mathematics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -50,4 +52,14 @@ pub struct Augment {
     pub flip_p: f64,
     /// Probability of solarisation, a view each.
     pub solarize_p: [f64; 2],
+}
+
+impl Augment {
+    /// As published: the built-in defaults.
+    pub fn published() -> Self {
+        let views = presets::defaults().remove("augment");
+        views
+            .and_then(|views| views.try_into().ok())
+            .expect("the built-in defaults have every key of the two views")
+    }
 }

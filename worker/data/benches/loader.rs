@@ -13,8 +13,7 @@ mod mosaics;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use m2t_common::recipe::written::Source;
-use m2t_common::recipe::{Augment, resolve};
+use m2t_common::recipe::Augment;
 use m2t_common::shard::Sample;
 use m2t_data::augment::Part;
 use m2t_data::{Canvas, Decoder, Image, Index, ViewKey, ViewParameters};
@@ -62,7 +61,7 @@ fn now() -> u64 {
 }
 
 fn measure(files: &[Vec<u8>], runs: u64) -> serde_json::Value {
-    let augment = published();
+    let augment = Augment::published();
     let (mut decoder, mut image) = (Decoder::default(), Image::default());
     let mut canvas = Canvas::new(PIXELS);
     let mut out = vec![0.0; 3 * (PIXELS as usize).pow(2)];
@@ -123,9 +122,4 @@ fn measure(files: &[Vec<u8>], runs: u64) -> serde_json::Value {
         "pixels_per_image": pixels / files.len() as u64,
         "bits_per_pixel": 8.0 * bytes as f64 / pixels as f64,
     })
-}
-
-fn published() -> Augment {
-    let recipe = resolve(Source::Preset("8x_v100_100e"), &[], None);
-    recipe.expect("a published run").augment
 }

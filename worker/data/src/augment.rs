@@ -22,7 +22,7 @@ use m2t_common::shard::Sample;
 use crate::decode::Image;
 pub use blur::BoxFilter;
 pub(crate) use canvas::normalized;
-pub use canvas::{Canvas, MEAN, STD};
+pub use canvas::{Canvas, MEAN, SCALES, STD, Scale};
 pub use crop::CropBox;
 
 /// What a view's randomness depends on, and nothing else.
@@ -117,7 +117,7 @@ impl ViewParameters {
 
     /// As [`render`](Self::render); `after` is told each part that is done.
     pub fn render_watched(&self, image: &Image, canvas: &mut Canvas, mut after: impl FnMut(Part)) {
-        canvas.resized_crop(image, self.crop);
+        self.crop(image, canvas);
         after(Part::Crop);
         for operation in &self.jitter {
             canvas.jitter(*operation);

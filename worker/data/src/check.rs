@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use m2t_common::recipe::REPLACED_LIMIT;
 use m2t_common::shard::Sample;
@@ -12,6 +11,7 @@ use serde::Serialize;
 
 use crate::decode::{Kind, decode, kind};
 use crate::index::{Index, IndexError};
+use crate::parallel;
 
 /// Classes of ImageNet.
 const IMAGENET_CLASSES: u32 = 1_000;
@@ -94,28 +94,12 @@ pub fn check(index: &Index, threads: usize, progress: &(dyn Fn() + Sync)) -> Res
     let ignored = index.ignored()?;
     let packed = index.shards().map(|shards| shards.hashes(index.columns()));
     let packed = packed.transpose()?;
-    let next = AtomicU64::new(0);
-    let work = || {
-        let mut looked = Vec::new();
-        let mut bytes = Vec::new();
-        loop {
-            let sample = next.fetch_add(1, Ordering::Relaxed);
-            if sample >= index.n_samples() {
-                return looked;
-            }
-            let packed = packed.as_ref().map(|packed| &packed[sample as usize]);
-            looked.push(look(index, Sample(sample), packed, &mut bytes));
-            progress();
-        }
-    };
-    let mut looked: Vec<Looked> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        let looked = threads
-            .into_iter()
-            .flat_map(|thread| thread.join().expect("a decoder's panic is caught"));
-        looked.collect()
+    let looked = parallel::map(threads.max(1), index.n_samples(), Vec::new, |bytes, sample| {
+        let packed = packed.as_ref().map(|packed| &packed[sample as usize]);
+        let looked = look(index, Sample(sample), packed, bytes);
+        progress();
+        looked
     });
-    looked.sort_unstable_by_key(|file| file.sample);
     Ok(report(index, ignored, looked))
 }
 

@@ -4,7 +4,6 @@
 
 use std::path::PathBuf;
 
-use m2t_common::recipe::Augment;
 use m2t_common::shard::Sample;
 
 use crate::index::Index;
@@ -27,24 +26,6 @@ pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{missing}");
     println!("skipped: {missing}");
     None
-}
-
-/// The augmentation as published.
-pub(crate) fn published() -> Augment {
-    Augment {
-        crop_area: [0.08, 1.0],
-        crop_ratio: [0.75, 4.0 / 3.0],
-        jitter_p: 0.8,
-        brightness: 0.4,
-        contrast: 0.4,
-        saturation: 0.2,
-        hue: 0.1,
-        blur_p: [1.0, 0.1],
-        blur_sigma: [0.1, 2.0],
-        grayscale_p: 0.2,
-        flip_p: 0.5,
-        solarize_p: [0.0, 0.2],
-    }
 }
 
 /// Coloured gradients that differ with `number`.

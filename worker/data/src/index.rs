@@ -27,7 +27,7 @@ pub use columns::EntryRef;
 pub(crate) use columns::{Bytes, Columns, Draft};
 pub(crate) use mapped::Mapped;
 pub use refusal::IndexError;
-pub(crate) use walk::{in_parallel, is_image};
+pub(crate) use walk::is_image;
 
 /// All image files of a data folder, in the order that numbers the samples. A clone shares them.
 #[derive(Clone, Debug)]
@@ -78,12 +78,10 @@ impl Index {
         if let Some(packed) = Self::of_pack(dir)? {
             return Ok(packed);
         }
-        let place = dir
-            .canonicalize()
-            .map_err(|_| IndexError::Missing(dir.to_owned()))?;
+        let place = place(dir)?;
         match cache.find(&place) {
             Some(columns) => Ok(Self::of_folder(dir, columns, Origin::Kept)),
-            None => Self::open_anew(dir, cache),
+            None => Self::walk(dir, &place, cache),
         }
     }
 
@@ -92,11 +90,12 @@ impl Index {
         if let Some(packed) = Self::of_pack(dir)? {
             return Ok(packed);
         }
+        Self::walk(dir, &place(dir)?, cache)
+    }
+
+    fn walk(dir: &Path, place: &Path, cache: &Cache) -> Result<Self, IndexError> {
         let mut draft = walk(dir)?;
-        let place = dir
-            .canonicalize()
-            .map_err(|_| IndexError::Missing(dir.to_owned()))?;
-        Ok(match cache.keep(&place, &mut draft) {
+        Ok(match cache.keep(place, &mut draft) {
             Ok(columns) => Self::of_folder(dir, columns, Origin::Walked { not_kept: None }),
             Err(error) => {
                 let not_kept = Some(error.to_string());
@@ -276,6 +275,12 @@ fn read_whole(path: &Path, size: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
         io::ErrorKind::InvalidData,
         ChangedSize { indexed, found },
     ))
+}
+
+/// The folder's own path, without links.
+fn place(dir: &Path) -> Result<PathBuf, IndexError> {
+    dir.canonicalize()
+        .map_err(|_| IndexError::Missing(dir.to_owned()))
 }
 
 /// Hidden entries and files beside the class folders are ignored; folders below a class belong to it; links are followed.

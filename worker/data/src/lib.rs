@@ -5,12 +5,14 @@
 
 pub mod arrange;
 pub mod augment;
+mod beside;
 pub mod check;
 pub mod decode;
 pub mod index;
 pub mod listing;
 pub mod loader;
 pub mod pack;
+mod parallel;
 mod simd;
 pub mod synth;
 

@@ -12,10 +12,9 @@
 
 mod difference;
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +23,7 @@ use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use m2t_common::machine_link::DataFacts;
 
+use crate::beside;
 use crate::index::{Columns, Draft, EntryRef, Index};
 pub use difference::{Difference, Differences};
 
@@ -70,11 +70,7 @@ pub fn write(index: &Index, to: &Path) -> io::Result<()> {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    // A temporary file is private by default; a listing is for every machine, as far as the umask allows.
-    let beside = tempfile::Builder::new()
-        .prefix(".listing-")
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder)?;
+    let beside = beside::create(folder, ".listing-")?;
     let mut out = GzEncoder::new(BufWriter::new(beside), Compression::fast());
     write_lines(index, &mut out)?;
     let beside = out

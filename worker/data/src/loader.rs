@@ -6,8 +6,8 @@
 //!              └──► next(): waits for the oldest batch to be complete; a batch that is dropped gives its memory back
 //! ```
 //! Work is handed out image by image, oldest batch first; a thread writes its views at the image's own place, so
-//! neither the number of threads nor their timing shows in the result. A thread allocates nothing for an image: its buffers
-//! are kept, and so is the batches' memory. Which samples a step has is decided by
+//! neither the number of threads nor their timing shows in the result. The loader allocates nothing for an image: its threads' buffers
+//! are kept, and so is the batches' memory; what the decoder's and the resizer's libraries make anew is theirs. Which samples a step has is decided by
 //! [`Shards`], what a view looks like by [`ViewParameters`](crate::augment::ViewParameters); what happens to a damaged
 //! file in `files`.
 //!

@@ -25,21 +25,6 @@ const N_FILES: u32 = 240;
 const WARM_UP: u64 = 64;
 const COUNTED: u64 = 100;
 
-const AUGMENT: Augment = Augment {
-    crop_area: [0.08, 1.0],
-    crop_ratio: [0.75, 4.0 / 3.0],
-    jitter_p: 0.8,
-    brightness: 0.4,
-    contrast: 0.4,
-    saturation: 0.2,
-    hue: 0.1,
-    blur_p: [1.0, 0.1],
-    blur_sigma: [0.1, 2.0],
-    grayscale_p: 0.2,
-    flip_p: 0.5,
-    solarize_p: [0.0, 0.2],
-};
-
 /// JPEGs of various sizes.
 fn data_set(folder: &Path) -> Arc<Index> {
     std::fs::create_dir(folder.join("all")).unwrap();
@@ -61,7 +46,7 @@ fn data_set(folder: &Path) -> Arc<Index> {
 fn settings(index: &Arc<Index>, batch: u32) -> LoaderSettings {
     LoaderSettings {
         index: Arc::clone(index),
-        augment: AUGMENT,
+        augment: Augment::published(),
         shards: Shards {
             seed: 3,
             n_samples: u64::from(N_FILES),
@@ -112,7 +97,7 @@ fn of_the_loader(index: &Arc<Index>, batch: u32) -> usize {
 
 /// Allocations of decoding and of drawing the views of the same images, nothing else done.
 fn by_hand(index: &Index, batch: u32) -> [usize; 2] {
-    let shards = settings(&Arc::new(index.clone()), batch).shards;
+    let LoaderSettings { shards, augment, .. } = settings(&Arc::new(index.clone()), batch);
     let files: Vec<_> = index
         .entries()
         .enumerate()
@@ -128,7 +113,7 @@ fn by_hand(index: &Index, batch: u32) -> [usize; 2] {
             decoder.decode(&files[sample.0 as usize], &mut image).unwrap();
             let decoding = allocations() - before;
             before = allocations();
-            draw(&image, (epoch, sample), &mut canvases);
+            draw(&image, (epoch, sample), &augment, &mut canvases);
             if step.0 >= WARM_UP {
                 counts[0] += decoding;
                 counts[1] += allocations() - before;
@@ -138,7 +123,7 @@ fn by_hand(index: &Index, batch: u32) -> [usize; 2] {
     counts
 }
 
-fn draw(image: &Image, (epoch, sample): (u64, Sample), canvases: &mut [Canvas; 2]) {
+fn draw(image: &Image, (epoch, sample): (u64, Sample), augment: &Augment, canvases: &mut [Canvas; 2]) {
     for (view, canvas) in canvases.iter_mut().enumerate() {
         let key = ViewKey {
             seed: 3,
@@ -146,7 +131,7 @@ fn draw(image: &Image, (epoch, sample): (u64, Sample), canvases: &mut [Canvas; 2
             sample,
             view,
         };
-        ViewParameters::draw(&AUGMENT, (image.width, image.height), key).render(image, canvas);
+        ViewParameters::draw(augment, (image.width, image.height), key).render(image, canvas);
     }
 }
 

@@ -5,7 +5,7 @@
 //! that want it out, and puts them back.
 
 use m2t_data::ViewParameters;
-use m2t_data::augment::{BoxFilter, Jitter, MEAN, STD};
+use m2t_data::augment::{BoxFilter, Jitter, SCALES};
 use tch::{Kind, Tensor};
 
 /// Most operations of a jitter.
@@ -127,8 +127,8 @@ impl Images {
                 .view([1, 3, 1, 1])
                 .to_device(self.0.device())
         };
-        let mean = of_channels(MEAN.map(|mean| (255.0 * f64::from(mean)) as f32));
-        let per_level = of_channels(STD.map(|std| (1.0 / (255.0 * f64::from(std))) as f32));
+        let mean = of_channels(SCALES.map(|scale| scale.mean));
+        let per_level = of_channels(SCALES.map(|scale| scale.per_level));
         (self.0 - mean) * per_level
     }
 }

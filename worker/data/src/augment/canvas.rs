@@ -1,5 +1,5 @@
-//! The square picture a view is made on, with the buffers the operations need. One a thread; nothing is allocated
-//! again from view to view.
+//! The square picture a view is made on, with the buffers the operations need. One a thread; nothing of its own is allocated
+//! again from view to view (the resizer's library makes its coefficients anew each time).
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
@@ -184,11 +184,12 @@ pub const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 pub const STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// How a channel's levels are normalised.
-#[derive(Clone, Copy)]
-struct Scale {
-    /// In levels.
-    mean: f32,
-    per_level: f32,
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scale {
+    /// The level that becomes 0.
+    pub mean: f32,
+    /// What a level more adds.
+    pub per_level: f32,
 }
 
 impl Scale {
@@ -199,7 +200,7 @@ impl Scale {
 }
 
 /// A level v becomes (v/255 − mean)/std, to one rounding more or less.
-const SCALES: [Scale; 3] = {
+pub const SCALES: [Scale; 3] = {
     let mut scales = [Scale {
         mean: 0.0,
         per_level: 0.0,

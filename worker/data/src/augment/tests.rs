@@ -5,7 +5,7 @@ mod pillow;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::fixtures::{gradient, published};
+use crate::fixtures::gradient;
 use crate::simd::Level;
 
 fn key(sample: u64, view: usize) -> ViewKey {
@@ -31,7 +31,7 @@ fn share(views: &[ViewParameters], is: impl Fn(&ViewParameters) -> bool) -> f64 
 #[test]
 fn operations_are_drawn_with_their_probabilities() {
     for (view, blur, solarize) in [(0, 1.0, 0.0), (1, 0.1, 0.2)] {
-        let views = drawn(&published(), (300, 200), view);
+        let views = drawn(&Augment::published(), (300, 200), view);
         let near = |is: fn(&ViewParameters) -> bool, p: f64| {
             let found = share(&views, is);
             assert!((found - p).abs() < 0.03, "view {view}: {found}, expected {p}");
@@ -56,7 +56,7 @@ fn operations_are_drawn_with_their_probabilities() {
 #[test]
 fn factors_stay_in_their_ranges() {
     let mut extremes: BTreeMap<&str, [f64; 2]> = BTreeMap::new();
-    for operation in drawn(&published(), (300, 200), 0)
+    for operation in drawn(&Augment::published(), (300, 200), 0)
         .iter()
         .flat_map(|view| &view.jitter)
     {
@@ -87,7 +87,7 @@ fn factors_stay_in_their_ranges() {
 #[test]
 fn crops_have_the_area_and_ratio_asked_for() {
     let (width, height) = (500, 375);
-    let boxes: Vec<_> = drawn(&published(), (width, height), 0)
+    let boxes: Vec<_> = drawn(&Augment::published(), (width, height), 0)
         .iter()
         .map(|view| view.crop)
         .collect();
@@ -118,7 +118,7 @@ fn crops_have_the_area_and_ratio_asked_for() {
 
 #[test]
 fn pictures_too_thin_for_a_crop_give_their_centre() {
-    let crop = |size| ViewParameters::draw(&published(), size, key(0, 0)).crop;
+    let crop = |size| ViewParameters::draw(&Augment::published(), size, key(0, 0)).crop;
     let part = |top, left, height, width| CropBox {
         top,
         left,
@@ -132,7 +132,7 @@ fn pictures_too_thin_for_a_crop_give_their_centre() {
 
 #[test]
 fn a_view_depends_on_each_part_of_its_key_and_nothing_else() {
-    let draw = |key| ViewParameters::draw(&published(), (300, 200), key);
+    let draw = |key| ViewParameters::draw(&Augment::published(), (300, 200), key);
     let base = draw(key(17, 0));
     assert_eq!(base, draw(key(17, 0)));
     for other in [
@@ -150,7 +150,7 @@ fn a_view_depends_on_each_part_of_its_key_and_nothing_else() {
         assert_ne!(base.crop, draw(other).crop, "{other:?}");
     }
     // Another picture in its place: the same colours.
-    let replaced = ViewParameters::draw(&published(), (90, 40), key(17, 0));
+    let replaced = ViewParameters::draw(&Augment::published(), (90, 40), key(17, 0));
     assert_eq!(
         ViewParameters {
             crop: base.crop,
@@ -166,7 +166,7 @@ fn an_operation_without_range_is_left_out() {
         hue: 0.0,
         saturation: 0.0,
         jitter_p: 1.0,
-        ..published()
+        ..Augment::published()
     };
     let view = ViewParameters::draw(&augment, (300, 200), key(0, 0));
     assert_eq!(view.jitter.len(), 2, "{view:?}");
@@ -228,7 +228,7 @@ fn pictures_of_any_size_give_a_view() {
             center_view(&image, &mut canvas, &mut out);
             assert!(out.iter().all(|value| value.is_finite()));
             for sample in 0..20 {
-                let view = ViewParameters::draw(&published(), (width, height), key(sample, 1));
+                let view = ViewParameters::draw(&Augment::published(), (width, height), key(sample, 1));
                 view.apply(&image, &mut canvas, &mut out);
             }
         }
@@ -249,7 +249,7 @@ fn every_level_of_instructions_makes_the_same_bits() {
             let mut canvas = Canvas::with_level(pixels, level);
             let views = (0..60).map(|sample| {
                 let view = (sample % 2) as usize;
-                let parameters = ViewParameters::draw(&published(), (150, 101), key(sample, view));
+                let parameters = ViewParameters::draw(&Augment::published(), (150, 101), key(sample, view));
                 let mut out = vec![f32::NAN; 3 * (pixels as usize).pow(2)];
                 parameters.apply(&image, &mut canvas, &mut out);
                 out

@@ -6,10 +6,9 @@
 //!
 //! Why nothing here fails: an index that cannot be kept, or cannot be found, is made in memory, as it would be without.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
@@ -17,6 +16,8 @@ use std::time::{Duration, SystemTime};
 use super::columns::{Bytes, Columns, Draft, Stamp};
 use super::mapped::Mapped;
 use super::walk;
+use crate::beside;
+use crate::parallel::{self, WAITING};
 
 /// Times of a file system may be as coarse as this: what changed so shortly before a walk may have changed after it, unseen.
 const COARSEST_TIMES: Duration = Duration::from_secs(2);
@@ -114,7 +115,7 @@ impl Cache {
         let settled = columns.walked_at().saturating_sub(coarsest);
         let folders: Vec<_> = columns.folders().collect();
         let next = AtomicUsize::new(0);
-        let changed = walk::in_parallel(folders.len().div_ceil(64), || {
+        let changed = parallel::gather(WAITING.min(folders.len().div_ceil(64)), || {
             while let Some((folder, then)) = folders.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let now = walk::stamp(&columns.root().join(folder));
                 if !now.is_ok_and(|now| now == *then && is_before(now, settled)) {
@@ -140,10 +141,7 @@ impl Cache {
         let folder = path.parent().ok_or_else(none)?;
         fs::create_dir_all(folder)?;
         remove_unused(folder, &path);
-        let mut beside = tempfile::Builder::new()
-            .prefix(PREFIX_HALF_WRITTEN)
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(folder)?;
+        let mut beside = beside::create(folder, PREFIX_HALF_WRITTEN)?;
         beside.write_all(columns.as_bytes())?;
         // Mapped before it gets its name, so it is this one whoever renames another meanwhile. What the disk makes of
         // it is checked like any other.

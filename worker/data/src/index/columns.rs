@@ -27,7 +27,7 @@ use super::mapped::Mapped;
 pub(crate) use draft::Draft;
 use draft::SECTIONS;
 pub(crate) use texts::Texts;
-use texts::{TextsRef, number};
+use texts::{TextsRef, last_if_rising, number};
 
 const MAGIC: [u8; 8] = *b"m2tindex";
 /// Of this layout; another version's file is made anew.
@@ -147,14 +147,8 @@ impl Columns {
         let n_samples = paths.len();
         let rising = |section, up_to: Option<u64>| {
             let column = self.section(section);
-            let mut last = 0;
-            let is_rising = column.chunks_exact(8).all(|value| {
-                let value = number(value, 0);
-                let is_rising = last <= value;
-                last = value;
-                is_rising
-            });
-            is_rising && column.len().is_multiple_of(8) && up_to.is_none_or(|up_to| last <= up_to)
+            let is_within = |last| up_to.is_none_or(|up_to| last <= up_to);
+            column.len().is_multiple_of(8) && last_if_rising(column).is_some_and(is_within)
         };
         let starts = self.section(draft::STARTS);
         let firsts = self.section(draft::FIRSTS);
@@ -215,14 +209,19 @@ impl Columns {
 
     /// The samples of a class.
     pub(crate) fn of_class(&self, class: u32) -> Range<u64> {
-        let firsts = self.section(draft::FIRSTS);
-        let next = class + 1;
-        let end = if next < self.n_classes() {
-            number(firsts, next as usize)
+        self.samples_of(draft::FIRSTS, class as usize)
+    }
+
+    /// From the first sample of a part to that of the next, or to the last.
+    fn samples_of(&self, firsts: usize, part: usize) -> Range<u64> {
+        let firsts = self.section(firsts);
+        let next = part + 1;
+        let end = if 8 * next < firsts.len() {
+            number(firsts, next)
         } else {
             self.n_samples
         };
-        number(firsts, class as usize)..end
+        number(firsts, part)..end
     }
 
     pub(crate) fn entry(&self, sample: u64) -> EntryRef<'_> {
@@ -251,14 +250,7 @@ impl Columns {
 
     /// The samples of a shard.
     pub(crate) fn shard(&self, shard: usize) -> Range<u64> {
-        let shards = self.section(draft::SHARDS);
-        let next = shard + 1;
-        let end = if next < self.n_shards() {
-            number(shards, next)
-        } else {
-            self.n_samples
-        };
-        number(shards, shard)..end
+        self.samples_of(draft::SHARDS, shard)
     }
 
     /// Which shard a sample lies in; of an index with shards.

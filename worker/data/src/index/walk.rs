@@ -6,15 +6,13 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::IndexError;
 use super::columns::{Draft, Stamp, Texts};
+use crate::parallel::{self, WAITING};
 
-/// Questions asked at a time. Whoever asks them waits rather than computes.
-const THREADS: usize = 16;
 /// Files of one claim when sizes are asked for.
 const FILES_A_CLAIM: usize = 256;
 
@@ -32,7 +30,9 @@ pub(super) fn walk(root: &Path, names: &[String], walking: &Walking) -> Result<D
     let mut draft = Draft::default();
     draft.walked_at = walking.began;
     let mut folders = vec![(PathBuf::new(), walking.root)];
-    for (name, listed) in names.iter().zip(lists(root, names)) {
+    let of_class = |class: u64| list(root, &names[class as usize]);
+    let lists = parallel::map(WAITING, names.len() as u64, || (), |(), class| of_class(class));
+    for (name, listed) in names.iter().zip(lists) {
         let listed = listed?;
         draft.push_class(name);
         draft.push_files(&listed.files);
@@ -73,33 +73,6 @@ pub(super) fn stamp(folder: &Path) -> io::Result<Stamp> {
         found.ctime(),
         found.ctime_nsec(),
     ]))
-}
-
-/// Does `work` on several threads and gathers what each made.
-pub(crate) fn in_parallel<T: Send>(n_tasks: usize, work: impl Fn() -> Vec<T> + Sync) -> Vec<T> {
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..THREADS.min(n_tasks)).map(|_| scope.spawn(&work)).collect();
-        let done = threads
-            .into_iter()
-            .flat_map(|thread| thread.join().expect("walking does not panic"));
-        done.collect()
-    })
-}
-
-fn lists(root: &Path, names: &[String]) -> Vec<Result<Listed, IndexError>> {
-    let next = AtomicUsize::new(0);
-    let mut read = in_parallel(names.len(), || {
-        let mut done = Vec::new();
-        loop {
-            let class = next.fetch_add(1, Ordering::Relaxed);
-            let Some(name) = names.get(class) else {
-                return done;
-            };
-            done.push((class, list(root, name)));
-        }
-    });
-    read.sort_by_key(|(class, _)| *class);
-    read.into_iter().map(|(_, listed)| listed).collect()
 }
 
 fn list(root: &Path, name: &str) -> Result<Listed, IndexError> {
@@ -150,7 +123,7 @@ fn sizes(root: &Path, draft: &Draft) -> Result<Vec<u64>, IndexError> {
     let classes: Vec<(&[u8], std::ops::Range<usize>)> = draft.classes().collect();
     let n_claims = sizes.len().div_ceil(FILES_A_CLAIM);
     let claims = Mutex::new(sizes.chunks_mut(FILES_A_CLAIM).enumerate());
-    let failed = in_parallel(n_claims, || {
+    let failed = parallel::gather(WAITING.min(n_claims), || {
         loop {
             let claim = claims.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some((number, sizes)) = claim else {

@@ -67,10 +67,10 @@ impl Desk {
         }
     }
 
-    /// Before each image.
-    pub(super) fn begin(&mut self, claim: Option<Claim>) {
+    /// Before each image of a batch.
+    pub(super) fn begin(&mut self, claim: Claim) {
         self.times = StageTimes::default();
-        self.claim = claim;
+        self.claim = Some(claim);
     }
 }
 

@@ -3,8 +3,6 @@
 //! Every form holds the same 8-bit levels: `u8` as they are, the others normalised, bfloat16 rounded from float32. What
 //! makes the picture is [`augment`](crate::augment)'s job.
 
-use std::sync::LazyLock;
-
 use half::bf16;
 use zerocopy::FromBytes;
 
@@ -66,13 +64,13 @@ impl ViewFormat {
                 canvas.write_normalized(<[f32]>::mut_from_bytes(out).expect("views are aligned for float32"));
             }
             (Element::F32, Layout::ChannelsLast) => {
-                let table = &*F32;
-                self.place(canvas, out, |channel, level| table[channel][usize::from(level)]);
+                self.place(canvas, out, |channel, level| {
+                    normalized(channel, level).to_ne_bytes()
+                });
             }
-            (Element::Bf16, _) => {
-                let table = &*BF16;
-                self.place(canvas, out, |channel, level| table[channel][usize::from(level)]);
-            }
+            (Element::Bf16, _) => self.place(canvas, out, |channel, level| {
+                bf16::from_f32(normalized(channel, level)).to_ne_bytes()
+            }),
             (Element::U8, _) => self.place(canvas, out, |_, level| [level]),
         }
     }
@@ -101,16 +99,6 @@ impl ViewFormat {
             }
         }
     }
-}
-
-/// Every level of every channel, as the bytes of a number.
-type Table<const N: usize> = [[[u8; N]; 256]; 3];
-
-static F32: LazyLock<Table<4>> = LazyLock::new(|| table(f32::to_ne_bytes));
-static BF16: LazyLock<Table<2>> = LazyLock::new(|| table(|value| bf16::from_f32(value).to_ne_bytes()));
-
-fn table<const N: usize>(bytes: impl Fn(f32) -> [u8; N]) -> Table<N> {
-    std::array::from_fn(|channel| std::array::from_fn(|level| bytes(normalized(channel, level as u8))))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::augment::{Canvas, ViewKey, ViewParameters};
-use crate::fixtures::{damage, data_set, published};
+use crate::fixtures::{damage, data_set};
 
 const PIXELS: u32 = 16;
 
@@ -25,7 +25,7 @@ fn settings(index: Index) -> LoaderSettings {
             batch_per_rank: 3,
         },
         index: Arc::new(index),
-        augment: published(),
+        augment: Augment::published(),
         ranks: vec![Rank(1), Rank(2)],
         pixels: PIXELS,
         format: ViewFormat::default(),

@@ -39,11 +39,6 @@ impl Views {
         &self.bytes
     }
 
-    /// What they are.
-    pub fn format(&self) -> ViewFormat {
-        self.format
-    }
-
     /// The numbers, where they are float32.
     pub fn f32s(&self) -> Option<&[f32]> {
         (self.format.element == Element::F32)

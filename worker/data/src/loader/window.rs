@@ -234,7 +234,7 @@ impl Window {
 
     /// Both views of the image, or why there are none. Nothing if another thread made it meanwhile.
     fn make(&self, claim: Claim, desk: &mut Desk, canvases: &mut [Canvas; 2]) -> Option<Made> {
-        desk.begin(Some(claim));
+        desk.begin(claim);
         let found = self.files.find(&self.settings.index, claim.sample, desk);
         let mut parts = self.take_parts(claim, std::mem::take(&mut desk.n_slow))?;
         let mut times = desk.times;

@@ -12,12 +12,12 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use m2t_common::shard::Sample;
 
 use super::{Hash, INDEX, Look, UNFINISHED};
-use crate::index::{Cache, Columns, Index, IndexError, in_parallel};
+use crate::index::{Cache, Columns, Index, IndexError};
+use crate::parallel::{self, WAITING};
 
 /// Bytes of a shard unless told otherwise; more if there would be too many.
 pub const SHARD_SIZE: u64 = 1 << 30;
@@ -286,28 +286,26 @@ impl Packing<'_> {
 
     /// The files of these samples, each with its hash.
     fn read(&self, samples: Range<u64>) -> Result<Vec<Hashed>, PackError> {
-        let next = AtomicU64::new(samples.start);
-        let n = usize::try_from(samples.end - samples.start).unwrap_or(usize::MAX);
+        let n = samples.end - samples.start;
         let index = &self.index;
-        let mut read = in_parallel(n, || {
-            let mut read = Vec::new();
-            loop {
-                let sample = next.fetch_add(1, Ordering::Relaxed);
-                if sample >= samples.end {
-                    return read;
-                }
+        let files = parallel::map(
+            WAITING,
+            n,
+            || (),
+            |(), number| {
+                let sample = Sample(samples.start + number);
                 let mut bytes = Vec::new();
-                let result = index.read_file(Sample(sample), &mut bytes);
+                index
+                    .read_file(sample, &mut bytes)
+                    .map_err(|source| PackError::Read {
+                        path: index.locate(sample),
+                        source,
+                    })?;
                 let hash = *blake3::hash(&bytes).as_bytes();
-                read.push((sample, result.map(|()| (bytes, hash))));
-            }
-        });
-        read.sort_unstable_by_key(|(sample, _)| *sample);
-        let files = read.into_iter().map(|(sample, file)| {
-            let path = || index.locate(Sample(sample));
-            file.map_err(|source| PackError::Read { path: path(), source })
-        });
-        files.collect()
+                Ok((bytes, hash))
+            },
+        );
+        files.into_iter().collect()
     }
 
     /// To the disk, and then from its `.part` to its name.

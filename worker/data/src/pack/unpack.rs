@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use m2t_common::shard::Sample;
 
 use super::Hash;
-use crate::index::{Cache, Index, IndexError, in_parallel};
+use crate::beside;
+use crate::index::{Cache, Index, IndexError};
+use crate::parallel::{self, WAITING};
 
 /// What to unpack.
 #[derive(Clone, Debug)]
@@ -83,7 +85,7 @@ pub fn unpack(what: &Unpack, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Unp
     let n_done = AtomicU64::new(0);
     let mut failed = Vec::new();
     let mut done = Unpacked::default();
-    let parts = in_parallel(hashes.len(), || {
+    let parts = parallel::gather(WAITING.min(hashes.len()), || {
         let (mut bytes, mut made) = (Vec::new(), Unpacked::default());
         loop {
             let sample = next.fetch_add(1, Ordering::Relaxed);
@@ -163,11 +165,7 @@ fn write_new(there: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     let folder = there.parent().expect("it lies in its class's folder");
     fs::create_dir_all(folder)?;
-    use std::os::unix::fs::PermissionsExt;
-    let mut beside = tempfile::Builder::new()
-        .prefix(".unpacking-")
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)?;
+    let mut beside = beside::create(folder, ".unpacking-")?;
     beside.write_all(bytes)?;
     beside.persist_noclobber(there).map_err(|error| error.error)?;
     Ok(())

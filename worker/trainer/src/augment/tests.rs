@@ -1,19 +1,14 @@
 //! Against m2t-data's own views of the same pictures.
 
-use m2t_common::recipe::{Augment, resolve, written::Source};
+use m2t_common::recipe::Augment;
 use m2t_common::shard::Sample;
+use m2t_data::augment::STD;
 use m2t_data::{Canvas, Image, ViewKey};
 
 use super::*;
 
 const SIDE: u32 = 61;
 const N: u64 = 96;
-
-fn published() -> Augment {
-    resolve(Source::Preset("8x_v100_100e"), &[], None)
-        .unwrap()
-        .augment
-}
 
 /// Colours of every kind, smooth and not.
 fn picture(number: u32) -> Image {
@@ -38,7 +33,7 @@ fn views(change: impl Fn(&mut ViewParameters)) -> (Vec<f32>, Vec<u8>, Vec<ViewPa
             sample: Sample(sample),
             view: (sample % 2) as usize,
         };
-        let mut view = ViewParameters::draw(&published(), (image.width, image.height), key);
+        let mut view = ViewParameters::draw(&Augment::published(), (image.width, image.height), key);
         change(&mut view);
         let mut out = vec![0.0; 3 * (SIDE as usize).pow(2)];
         view.apply(&image, &mut canvas, &mut out);

@@ -57,14 +57,7 @@ impl<'a> TextsRef<'a> {
 
     /// Whether each text ends where the next begins, and the last with the section.
     pub(crate) fn is_rising(self) -> bool {
-        let mut last = 0;
-        let is_rising = self.ends.chunks_exact(8).all(|end| {
-            let end = number(end, 0);
-            let is_rising = last <= end;
-            last = end;
-            is_rising
-        });
-        is_rising && last == self.blob.len() as u64
+        last_if_rising(self.ends) == Some(self.blob.len() as u64)
     }
 
     pub(crate) fn len(self) -> u64 {
@@ -80,6 +73,12 @@ impl<'a> TextsRef<'a> {
     pub(crate) fn iter(self) -> impl Iterator<Item = &'a [u8]> {
         (0..self.len()).map(move |i| self.get(i))
     }
+}
+
+/// The last number of a column whose numbers never fall, 0 of an empty one.
+pub(crate) fn last_if_rising(column: &[u8]) -> Option<u64> {
+    let mut numbers = column.chunks_exact(8).map(|bytes| number(bytes, 0));
+    numbers.try_fold(0, |last, next| (last <= next).then_some(next))
 }
 
 /// The `i`th number of a column.

@@ -55,7 +55,7 @@ fn a_pack_and_its_folder_make_equal_batches_on_any_number_of_threads() {
     let other = LoaderSettings {
         augment: m2t_common::recipe::Augment {
             flip_p: 0.0,
-            ..published()
+            ..Augment::published()
         },
         ..settings(Index::read(&what.to).unwrap())
     };
