@@ -90,10 +90,13 @@ pub struct Model {
 /// The type of parameters and activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum Dtype {
+    /// All of it in float32.
     Float32,
+    /// All of it in float64.
     Float64,
+    /// Mixed: convolutions, linear layers and activations in bfloat16; the state, statistics, loss and optimizer in float32.
+    Bfloat16,
 }
 
 /// Which optimizer makes the update.

@@ -1,11 +1,15 @@
 //! The only C++ and the only `unsafe` around libtorch and its collectives. What stands here is what tch lacks: gradients
 //! that are views of one buffer, a hook when one is complete ([`autograd`]), groups of devices ([`collective`]),
-//! and which libtorch this is ([`facts`]).
+//! fewer passes over memory ([`norm`], [`flat`], [`memory`]), what time goes to ([`profile`]), and which libtorch this is ([`facts`]).
 //! It knows nothing of models, steps or ranks.
 
 pub mod autograd;
 pub mod collective;
 pub mod facts;
+pub mod flat;
+pub mod memory;
+pub mod norm;
+pub mod profile;
 mod shim;
 
 use tch::Tensor;

@@ -70,6 +70,54 @@ unsafe extern "C" {
     pub(crate) fn m2t_work_abort(work: *mut RawWork) -> *mut c_char;
     pub(crate) fn m2t_work_free(work: *mut RawWork);
 
+    pub(crate) fn m2t_moments(x: *mut C_tensor, mean: *mut C_tensor, variance: *mut C_tensor) -> *mut c_char;
+    pub(crate) fn m2t_normalise(
+        x: *mut C_tensor,
+        weight: *mut C_tensor,
+        bias: *mut C_tensor,
+        mean: *mut C_tensor,
+        variance: *mut C_tensor,
+        epsilon: f64,
+        residual: *mut C_tensor,
+        rectified: u8,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub(crate) fn m2t_batch_norm(
+        x: *mut C_tensor,
+        weight: *mut C_tensor,
+        bias: *mut C_tensor,
+        running_mean: *mut C_tensor,
+        running_variance: *mut C_tensor,
+        momentum: f64,
+        epsilon: f64,
+        residual: *mut C_tensor,
+        rectified: u8,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+
+    pub(crate) fn m2t_largest(x: *mut C_tensor, out: *mut f64) -> *mut c_char;
+    pub(crate) fn m2t_square(x: *mut C_tensor, out: *mut f64) -> *mut c_char;
+    pub(crate) fn m2t_quantise(x: *mut C_tensor, scale: f64, add: u8, total: *mut C_tensor) -> *mut c_char;
+    pub(crate) fn m2t_dequantise(total: *mut C_tensor, scale: f64, x: *mut C_tensor) -> *mut c_char;
+    pub(crate) fn m2t_descend(
+        p: *mut C_tensor,
+        buffer: *mut C_tensor,
+        g: *mut C_tensor,
+        momentum: f64,
+        inner: f64,
+        decay: f64,
+        outer: f64,
+    ) -> *mut c_char;
+    pub(crate) fn m2t_follow(teacher: *mut C_tensor, student: *mut C_tensor, momentum: f64) -> *mut c_char;
+
+    pub(crate) fn m2t_keep_memory() -> *mut c_char;
+
+    pub(crate) fn m2t_profile_begin() -> *mut c_char;
+    pub(crate) fn m2t_profile_end(
+        call: extern "C" fn(*mut c_void, *const c_char, f64, i64),
+        context: *mut c_void,
+    ) -> *mut c_char;
+
     pub(crate) fn m2t_libtorch(release: *mut *mut c_char, instruction_set: *mut *mut c_char) -> *mut c_char;
 
     fn free(pointer: *mut c_void);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use m2t_common::recipe::{AugmentOn, Plan};
+use m2t_common::recipe::{AugmentOn, Dtype, Plan};
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
-use m2t_data::{Batch, Cache, Element, Index, LoadError, Loader, LoaderSettings, ViewFormat};
+use m2t_data::{Batch, Cache, Element, Index, Layout, LoadError, Loader, LoaderSettings, ViewFormat};
 
 use crate::leave::Leave;
 use crate::membership::Membership;
@@ -49,11 +49,12 @@ impl Feed {
             threads: recipe.run.loader_threads,
             ahead: recipe.run.loader_ahead,
             augment_on: recipe.training.augment_on,
-            format: match recipe.training.augment_on {
-                AugmentOn::Cpu => ViewFormat::default(),
-                AugmentOn::Device => ViewFormat {
-                    element: Element::U8,
-                    ..ViewFormat::default()
+            format: ViewFormat {
+                layout: Layout::ChannelsLast,
+                element: match (recipe.training.augment_on, recipe.training.dtype) {
+                    (AugmentOn::Device, _) => Element::U8,
+                    (AugmentOn::Cpu, Dtype::Bfloat16) => Element::Bf16,
+                    (AugmentOn::Cpu, Dtype::Float32 | Dtype::Float64) => Element::F32,
                 },
             },
             read_timeout: recipe.run.read_timeout,

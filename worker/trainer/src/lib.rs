@@ -16,6 +16,7 @@ pub mod knn;
 pub mod leave;
 pub mod life;
 pub mod link;
+pub mod measure;
 pub mod membership;
 pub mod model;
 pub mod optimizer;

@@ -14,9 +14,10 @@ use m2t_common::report::News;
 use m2t_common::trainer_link::Start;
 use m2t_trainer::checkpoint;
 use m2t_trainer::export::{self, Export, Names, Side};
-use m2t_trainer::knn::{Features, Question, classify};
+use m2t_trainer::knn::{self, Features, classify};
 use m2t_trainer::life::Life;
 use m2t_trainer::link::{ByHand, Daemon, Link, Order};
+use m2t_trainer::measure::{Question, measure};
 use m2t_trainer::membership::Membership;
 
 const EXAMPLES: &str = "\
@@ -87,6 +88,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         threads: u32,
     },
+    /// Measure the step on made images; prints a line of JSON, and before it, of several devices, where the first is met.
+    Measure(Question),
     /// Write a checkpoint's encoder as a safetensors file that torchvision and timm load, in float32.
     #[command(after_long_help = export::LOADING)]
     Export {
@@ -118,7 +121,10 @@ fn main() -> ExitCode {
         .with_target(false)
         .without_time()
         .init();
-    match run(arguments.command) {
+    match m2t_torch::memory::keep()
+        .map_err(anyhow::Error::from)
+        .and_then(|()| run(arguments.command))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("m2t-trainer: {error:#}");
@@ -150,7 +156,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             k,
             threads,
         } => {
-            let question = Question {
+            let question = knn::Question {
                 features,
                 checkpoint: &checkpoint,
                 train: &train,
@@ -159,6 +165,13 @@ fn run(command: Command) -> anyhow::Result<()> {
                 threads,
             };
             println!("{}", serde_json::to_string(&classify(&question)?)?);
+            Ok(())
+        }
+        Command::Measure(question) => {
+            let answer = measure(&question, |meeting| {
+                println!("{}", serde_json::json!({ "meet": meeting }));
+            })?;
+            println!("{}", serde_json::to_string(&answer)?);
             Ok(())
         }
         Command::Export { run, to, side, names } => {

@@ -52,17 +52,17 @@ impl Network {
         }
     }
 
-    /// The student's prediction, of unit length.
+    /// The student's prediction, of unit length, in the kind of the state whatever the activations are made of.
     pub fn predict(&self, images: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
         let features = self.encoder.forward(images, weights, norm); // [B, d]
         let projection = self.projector.forward(&features, weights, norm); // [B, z]
-        unit_length(&self.predictor.forward(&projection, weights, norm)) // [B, z]
+        unit_length(&self.predictor.forward(&projection, weights, norm), weights) // [B, z]
     }
 
-    /// The teacher's projection, of unit length.
+    /// The teacher's projection, of unit length, likewise.
     pub fn project(&self, images: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
         let features = self.encoder.forward(images, weights, norm); // [B, d]
-        unit_length(&self.projector.forward(&features, weights, norm)) // [B, z]
+        unit_length(&self.projector.forward(&features, weights, norm), weights) // [B, z]
     }
 
     /// The encoder's features after global pooling.
@@ -71,8 +71,9 @@ impl Network {
     }
 }
 
-/// Each row divided by its L2 norm, as `torch.nn.functional.normalize`.
-fn unit_length(x: &Tensor) -> Tensor {
+/// Each row divided by its L2 norm, as `torch.nn.functional.normalize`; in the kind of the normalisations' parameters.
+fn unit_length(x: &Tensor, weights: &[Tensor]) -> Tensor {
+    let x = x.to_kind(weights[1].kind());
     let norm = x.norm_scalaropt_dim(2.0, [1].as_slice(), true).clamp_min(1e-12); // [B, 1]
     x / norm
 }

@@ -1,7 +1,8 @@
 //! SGD and LARS, as published: momentum 0.9, the flat vectors updated in place.
 
 use m2t_common::recipe::{OptimizerKind, Training};
-use tch::{Kind, Tensor};
+use m2t_torch::flat::{self, Descent};
+use tch::Tensor;
 
 use crate::model::layout::{Layout, Role};
 
@@ -32,23 +33,24 @@ impl Optimizer {
     /// Weight decay acts on every parameter.
     pub fn update(&self, layout: &Layout, [p, buffer]: [&mut Tensor; 2], g: &Tensor, lr: f64) {
         match self.kind {
-            OptimizerKind::Sgd => {
-                let d = g + &*p * self.weight_decay;
-                *buffer *= self.momentum;
-                *buffer += d;
-                *p -= &*buffer * lr;
-            }
+            OptimizerKind::Sgd => descend([p, buffer], g, self.descent(1.0, lr)),
             OptimizerKind::Lars => {
-                let decayed = g + &*p * self.weight_decay;
-                *buffer *= self.momentum;
                 for parameter in &layout.parameters {
-                    let view = |flat: &Tensor| flat.narrow(0, parameter.offset, parameter.len());
-                    let rate = self.rate(parameter.role, &view(p), &view(g), lr);
-                    let mut of_parameter = view(buffer);
-                    of_parameter += view(&decayed) * rate;
+                    let own = |flat: &Tensor| flat.narrow(0, parameter.offset, parameter.len());
+                    let (mut p, mut buffer, g) = (own(p), own(buffer), own(g));
+                    let rate = self.rate(parameter.role, &p, &g, lr);
+                    descend([&mut p, &mut buffer], &g, self.descent(rate, 1.0));
                 }
-                *p -= &*buffer;
             }
+        }
+    }
+
+    fn descent(&self, inner: f64, outer: f64) -> Descent {
+        Descent {
+            momentum: self.momentum,
+            inner,
+            decay: self.weight_decay,
+            outer,
         }
     }
 
@@ -68,6 +70,12 @@ impl Optimizer {
     }
 }
 
+const FLAT: &str = "parameters, buffer and gradient are flat vectors of one layout";
+
+fn descend(of: [&mut Tensor; 2], g: &Tensor, by: Descent) {
+    flat::descend(of, g, by).expect(FLAT);
+}
+
 fn norm(x: &Tensor) -> f64 {
-    x.norm().to_kind(Kind::Double).double_value(&[])
+    flat::norm(x).expect(FLAT)
 }

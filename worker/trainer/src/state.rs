@@ -102,11 +102,20 @@ impl State {
     }
 }
 
-/// Kind and device of a recipe's tensors.
+/// Kind and device of a state's tensors.
 pub fn options(recipe: &Recipe) -> (Kind, Device) {
     let kind = match recipe.training.dtype {
-        Dtype::Float32 => Kind::Float,
+        Dtype::Float32 | Dtype::Bfloat16 => Kind::Float,
         Dtype::Float64 => Kind::Double,
     };
     (kind, Device::Cpu)
+}
+
+/// What activations are made of.
+pub fn activations(recipe: &Recipe) -> Kind {
+    match recipe.training.dtype {
+        Dtype::Float32 => Kind::Float,
+        Dtype::Float64 => Kind::Double,
+        Dtype::Bfloat16 => Kind::BFloat16,
+    }
 }

@@ -8,24 +8,26 @@
 //! them in turn; the last one's gradients are summed bucket by bucket while its backward runs.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use m2t_common::Rank;
 use m2t_common::machine_link::Boundary;
 use m2t_common::recipe::{Recipe, TeacherStatistics};
 use m2t_common::schedule::Schedule;
 use m2t_torch::collective::Collective;
+use m2t_torch::flat;
 use tch::{Kind, Tensor};
 
-use crate::model::norm::{StudentNorm, TeacherNorm};
+use crate::model::norm::{Moments, StudentNorm, TeacherNorm};
 use crate::model::{Network, distance};
 use crate::optimizer::Optimizer;
 use crate::pending::{Lane, Pending};
-use crate::state::State;
-use crate::sum::buckets::{Bucket, Filling, Reducing, cut};
+use crate::state::{State, activations};
+use crate::sum::buckets::{Bucket, Filling, Reduced, Reducing, cut};
 use crate::sum::round::{Outcome, Round, Sharing};
 use crate::sum::{Broken, Summation};
 
-/// The two views of one rank's images, [B, 3, H, W] each.
+/// The two views of one rank's images, [B, 3, H, W] each, of any kind; channels last in memory is fastest.
 pub type Views = [Tensor; 2];
 
 /// A device in training: its ranks, the state, and the way to the other devices.
@@ -35,6 +37,7 @@ pub struct Trainer {
     /// What a commit changes.
     pub state: State,
     ranks: Vec<Rank>,
+    activations: Kind,
     optimizer: Optimizer,
     summation: Summation,
     world: u32,
@@ -46,13 +49,31 @@ pub struct Trainer {
     round: Round,
 }
 
+/// What a rank's teacher says.
+struct Targets {
+    /// The projections of view 1 and of view 2, [B, z] each, unit length.
+    projections: [Tensor; 2],
+    /// What it saw of both.
+    moments: [Moments; 2],
+}
+
 /// What all ranks together found out in a step.
 #[derive(Debug)]
 pub struct Sums {
     gradient: Tensor,
     gradient_norm: f64,
+    overlap: Overlap,
     outcome: Outcome,
     lanes: Vec<Lane>,
+}
+
+/// The sum of the gradients, and what the step felt of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overlap {
+    /// How long the sum took.
+    pub busy: Duration,
+    /// How long the step waited for it, after the last backward.
+    pub exposed: Duration,
 }
 
 /// What a commit has to tell.
@@ -64,6 +85,8 @@ pub struct Committed {
     pub loss_by_rank: Vec<f64>,
     /// L2 norm of the averaged gradient.
     pub gradient_norm: f64,
+    /// What the sum of the gradients cost.
+    pub overlap: Overlap,
     /// What all devices do now: the strongest wish of any.
     pub boundary: Boundary,
 }
@@ -94,6 +117,7 @@ impl Trainer {
             world: training.world,
             image_shape: vec![batch, 3, side, side],
             ranks: ranks.to_vec(),
+            activations: activations(recipe),
             network,
             state,
             group,
@@ -141,6 +165,7 @@ impl Trainer {
                 });
             }
         }
+        let views = &views.each_ref().map(|view| view.to_kind(self.activations));
         let seat = pending.lanes.len();
         debug_assert_eq!(self.ranks[seat], rank, "ranks come in order");
         let _ = self.gradients[seat].zero_();
@@ -149,33 +174,49 @@ impl Trainer {
             .gradients_into(&self.gradients[seat], &self.network.layout)
             .map_err(Broken::Gradients)?;
 
-        let alpha = at.at(self.state.step).statistics_momentum;
+        let targets = self.targets(rank, views, at);
+        let layout = &self.network.layout;
+        let student = self.state.student.cast(layout, self.activations);
         let running = self.state.history.of(rank).student.copy();
-        let (student, teacher) = (&self.state.student.views, &self.state.teacher.views);
-        let mut norm = StudentNorm { running: &running };
-        let q1 = self.network.predict(&views[0], student, &mut norm); // [B, z], unit length
-        let q2 = self.network.predict(&views[1], student, &mut norm); // [B, z]
-        let (targets, moments) = tch::no_grad(|| {
-            let history = &self.state.history.of(rank).teacher;
-            let (mut of_view_1, mut of_view_2) =
-                (TeacherNorm::new(history, alpha), TeacherNorm::new(history, alpha));
-            let k2 = self.network.project(&views[0], teacher, &mut of_view_1); // [B, z]
-            let k1 = self.network.project(&views[1], teacher, &mut of_view_2); // [B, z]
-            ([k1, k2], [of_view_1.moments, of_view_2.moments])
-        });
-        let loss = distance(&q1, &targets[0]) + distance(&q2, &targets[1]); // each view predicts the other's target
-
-        if seat + 1 == self.ranks.len() {
-            pending.reducing = Some(self.start_reducing());
+        let mut loss = 0.0;
+        // The loss is a sum over views, so each goes back as soon as it is there: the gradients add up in their buffer, and only one
+        // view's activations are in memory.
+        for (view, target) in [(0, &targets.projections[1]), (1, &targets.projections[0])] {
+            let mut norm = StudentNorm { running: &running };
+            let q = self.network.predict(&views[view], &student, &mut norm); // [B, z], unit length
+            let of_view = distance(&q, target);
+            if view == 1 && seat + 1 == self.ranks.len() {
+                pending.reducing = Some(self.start_reducing());
+            }
+            of_view.backward();
+            loss += of_view.double_value(&[]);
         }
-        loss.backward();
         pending.lanes.push(Lane {
             rank,
-            loss: loss.double_value(&[]),
+            loss,
             running,
-            moments,
+            moments: targets.moments,
         });
         Ok(())
+    }
+
+    /// What the teacher says of both views.
+    fn targets(&self, rank: Rank, views: &Views, at: &Schedule) -> Targets {
+        let alpha = at.at(self.state.step).statistics_momentum;
+        let history = &self.state.history.of(rank).teacher;
+        tch::no_grad(|| {
+            let teacher = self.state.teacher.cast(&self.network.layout, self.activations);
+            let of_view = |view: &Tensor| {
+                let mut norm = TeacherNorm::new(history, alpha);
+                let k = self.network.project(view, &teacher, &mut norm); // [B, z], unit length
+                (k, norm.moments)
+            };
+            let ((k1, m1), (k2, m2)) = (of_view(&views[0]), of_view(&views[1]));
+            Targets {
+                projections: [k1, k2],
+                moments: [m1, m2],
+            }
+        })
     }
 
     fn start_reducing(&self) -> Reducing {
@@ -193,17 +234,19 @@ impl Trainer {
     pub fn finish(&self, mut pending: Pending, boundary: Boundary) -> Result<Sums, Broken> {
         self.filling.disarm();
         let reducing = pending.reducing.take().ok_or(Broken::ReducerGone)?;
-        let mut gradient = reducing.wait()?;
-        gradient /= f64::from(self.world);
+        let began = Instant::now();
+        let Reduced { gradient, busy } = reducing.wait()?;
+        let exposed = began.elapsed();
         let lanes = std::mem::take(&mut pending.lanes);
         let around = &self.state.history.of(self.ranks[0]).teacher.mean;
         let outcome = self
             .round
             .exchange(&lanes, around, boundary, (self.summation, &*self.group))?;
-        let gradient_norm = gradient.norm().to_kind(Kind::Double).double_value(&[]);
+        let gradient_norm = flat::norm(&gradient)?;
         Ok(Sums {
             gradient,
             gradient_norm,
+            overlap: Overlap { busy, exposed },
             outcome,
             lanes,
         })
@@ -214,6 +257,7 @@ impl Trainer {
         let Sums {
             gradient,
             gradient_norm,
+            overlap,
             outcome,
             lanes,
         } = sums;
@@ -238,6 +282,7 @@ impl Trainer {
             loss: loss_by_rank.iter().sum::<f64>() / f64::from(self.world),
             loss_by_rank,
             gradient_norm,
+            overlap,
             boundary: outcome.boundary,
         }
     }

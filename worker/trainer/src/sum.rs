@@ -11,8 +11,8 @@ pub mod round;
 
 use m2t_common::Rank;
 use m2t_common::recipe::Reduction;
-use m2t_torch::TorchError;
 use m2t_torch::collective::{Collective, Op};
+use m2t_torch::{TorchError, flat};
 use tch::{Kind, Tensor};
 
 /// Why a step was dropped. Nothing of the state has changed.
@@ -82,6 +82,25 @@ impl Summation {
         }
     }
 
+    /// The mean of long flat vectors over all ranks of all devices, in one scale and in as few passes as there can be. Every device
+    /// calls it with vectors of the same length, in the same order.
+    pub fn mean(
+        self,
+        parts: Parts<'_>,
+        what: &'static str,
+        group: &dyn Collective,
+        into: &mut Tensor,
+    ) -> Result<(), Broken> {
+        match self {
+            Self::Exact { world } => exact::mean(parts, what, world, group, into),
+            Self::Float { world } => {
+                float_into(parts, what, world, group, into)?;
+                *into /= f64::from(world);
+                Ok(())
+            }
+        }
+    }
+
     /// The sum of the vectors of all ranks of all devices. Every device calls it with the same shape, in the same order.
     pub fn sum(self, parts: Parts<'_>, shape: Shape<'_>, group: &dyn Collective) -> Result<Tensor, Broken> {
         match self {
@@ -92,25 +111,35 @@ impl Summation {
 }
 
 fn float(parts: Parts<'_>, shape: Shape<'_>, world: u32, group: &dyn Collective) -> Result<Tensor, Broken> {
-    let mut sum = parts[0].1.copy();
+    let mut sum = parts[0].1.empty_like();
+    float_into(parts, shape.what, world, group, &mut sum)?;
+    Ok(sum)
+}
+
+fn float_into(
+    parts: Parts<'_>,
+    what: &'static str,
+    world: u32,
+    group: &dyn Collective,
+    sum: &mut Tensor,
+) -> Result<(), Broken> {
+    sum.copy_(&parts[0].1);
     for (_, part) in &parts[1..] {
-        sum += part;
+        *sum += part;
     }
-    group.all_reduce(&sum, Op::Sum)?.wait()?;
+    group.all_reduce(sum, Op::Sum)?.wait()?;
     // One look at the sum finds a value that is not finite; only then is it asked whose it was. All devices see the
     // same sum, so all ask.
-    if sum.abs().max().double_value(&[]).is_finite() {
-        return Ok(sum);
+    if flat::largest(sum)?.is_finite() {
+        return Ok(());
     }
+    let finite = |part: &Tensor| Ok::<_, Broken>(flat::largest(part)?.is_finite());
     let own: Vec<(Rank, bool)> = parts
         .iter()
-        .map(|(rank, part)| (*rank, part.abs().max().double_value(&[]).is_finite()))
-        .collect();
+        .map(|(rank, part)| Ok::<_, Broken>((*rank, finite(part)?)))
+        .collect::<Result<_, _>>()?;
     let ranks = exact::ranks_not_finite(&own, world, group)?;
-    Err(Broken::NotFinite {
-        what: shape.what,
-        ranks,
-    })
+    Err(Broken::NotFinite { what, ranks })
 }
 
 /// A float64 vector on the CPU.

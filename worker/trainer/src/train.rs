@@ -20,7 +20,7 @@ use crate::generation::End;
 use crate::leave::Leave;
 use crate::link::Link;
 use crate::membership::Membership;
-use crate::state::options;
+use crate::state::{activations, options};
 use crate::step::{Committed, Trainer, Views};
 
 /// A device in a group that stands.
@@ -150,20 +150,21 @@ impl Training<'_> {
 /// The views as tensors of the recipe's kind; what the loader left to do is done.
 fn tensors(batch: &Batch, start: &Start, plan: &Plan) -> Vec<(Rank, Views)> {
     let recipe = &start.recipe;
-    let (kind, device) = options(recipe);
+    let (kind, (_, device)) = (activations(recipe), options(recipe));
     let (b, side) = (
         i64::from(recipe.training.batch_per_rank),
         i64::from(recipe.training.pixels),
     );
-    // One copy, into the tensor's own memory; none more where the kind is float32.
-    let size = [b, 3, side, side];
+    // One copy, into the tensor's own memory; none more but for float64.
+    let size = [b, side, side, 3];
+    let tensor = |bytes: &[u8], kind: Kind| Tensor::from_data_size(bytes, &size, kind).permute([0, 3, 1, 2]); // [B, 3, H, W]
     let of_rank = |rank: &RankViews| match recipe.training.augment_on {
         AugmentOn::Cpu => rank
             .views
             .each_ref()
-            .map(|views| Tensor::from_data_size(views.bytes(), &size, Kind::Float).to_kind(kind)),
+            .map(|views| tensor(views.bytes(), loaded(kind)).to_kind(kind)),
         AugmentOn::Device => [0, 1].map(|view| {
-            let levels = Tensor::from_data_size(rank.views[view].bytes(), &size, Kind::Uint8);
+            let levels = tensor(rank.views[view].bytes(), Kind::Uint8);
             let drawn = rank.samples.iter().map(|&sample| {
                 let key = ViewKey {
                     seed: plan.shards.seed,
@@ -182,6 +183,14 @@ fn tensors(batch: &Batch, start: &Start, plan: &Plan) -> Vec<(Rank, Views)> {
         .iter()
         .map(|rank| (rank.rank, of_rank(rank)))
         .collect()
+}
+
+/// What the loader's threads make of a view whose activations are to be of this kind.
+fn loaded(activations: Kind) -> Kind {
+    match activations {
+        Kind::BFloat16 => Kind::BFloat16,
+        _ => Kind::Float,
+    }
 }
 
 fn report(step: Step, committed: &Committed, batch: &Batch, duration: Duration) -> StepReport {

@@ -30,7 +30,7 @@ use m2t_trainer::state::State;
 use m2t_trainer::step::{Trainer, Views};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 const WORLD: u32 = 2;
 const N_SAMPLES: u64 = 64;
@@ -130,11 +130,18 @@ fn images(recipe: &Recipe, stream: &mut Stream) -> Tensor {
     Tensor::from_slice(&values).view([i64::from(n), 3, i64::from(side), i64::from(side)])
 }
 
-/// As an evaluation makes them, [B, d].
+/// As an evaluation makes them, [B, d], but in float64: after a few steps on noise float32 has few digits left.
 fn features(state: &State, weights: &[Tensor], statistics: &Statistics, images: &Tensor) -> Tensor {
     tch::no_grad(|| {
+        let statistics = &statistics.to_kind(Kind::Double);
+        let weights: Vec<Tensor> = weights
+            .iter()
+            .map(|weight| weight.to_kind(Kind::Double))
+            .collect();
         let mut norm = FrozenNorm { statistics };
-        state.network.features(images, weights, &mut norm)
+        state
+            .network
+            .features(&images.to_kind(Kind::Double), &weights, &mut norm)
     })
 }
 
@@ -142,7 +149,17 @@ fn write(file: &Path, tensors: &[(&str, Tensor)]) {
     let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| bytes_of(tensor)).collect();
     let views = tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
         let shape = tensor.size().iter().map(|&side| side as usize).collect();
-        (*name, TensorView::new(Dtype::F32, shape, bytes).unwrap())
+        (
+            *name,
+            TensorView::new(dtype(tensor.kind()), shape, bytes).unwrap(),
+        )
     });
     std::fs::write(file, safetensors::serialize(views, None).unwrap()).unwrap();
+}
+
+fn dtype(kind: Kind) -> Dtype {
+    match kind {
+        Kind::Double => Dtype::F64,
+        _ => Dtype::F32,
+    }
 }

@@ -25,6 +25,7 @@ use m2t_common::recipe::{Dtype, Reduction};
 
 const TOLERANCE: f64 = 1e-6;
 const TOLERANCE_OF_FLOAT32: f64 = 1e-3;
+const TOLERANCE_OF_BFLOAT16: f64 = 3e-2;
 
 fn main() {
     if let Some(job) = device::job_from_parent() {
@@ -45,13 +46,16 @@ fn trials() -> Vec<Trial> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let (exact, float, single) = (path.clone(), path.clone(), path);
+        let (exact, float, single, mixed) = (path.clone(), path.clone(), path.clone(), path);
         trials.push(Trial::test(format!("{name}::float64"), move || float64(&exact)));
         trials.push(Trial::test(format!("{name}::float_sum"), move || {
             float_sum(&float)
         }));
         trials.push(Trial::test(format!("{name}::float32_first_step"), move || {
             float32(&single)
+        }));
+        trials.push(Trial::test(format!("{name}::bfloat16_first_step"), move || {
+            bfloat16(&mixed)
         }));
     }
     trials
@@ -117,6 +121,25 @@ fn float32(path: &Path) -> Result<(), Failed> {
     };
     let outcome = device::run(path, settings, &Ways::of(case.ranks())[0]);
     print_and_check(&case, "float32, first step", &outcome, TOLERANCE_OF_FLOAT32)
+}
+
+fn bfloat16(path: &Path) -> Result<(), Failed> {
+    let case = Case::read(path);
+    let settings = device::Settings {
+        dtype: Dtype::Bfloat16,
+        reduction: Reduction::Exact,
+        n_steps: 1,
+    };
+    let mut digests = Vec::new();
+    for way in Ways::of(case.ranks()) {
+        let outcome = device::run(path, settings, &way);
+        print_and_check(&case, "bfloat16, first step", &outcome, TOLERANCE_OF_BFLOAT16)?;
+        digests.push(outcome.digest);
+    }
+    if digests.iter().any(|digest| *digest != digests[0]) {
+        return Err(format!("the digest depends on the placement: {digests:?}").into());
+    }
+    Ok(())
 }
 
 fn print_and_check(case: &Case, way: &str, outcome: &Outcome, tolerance: f64) -> Result<(), Failed> {

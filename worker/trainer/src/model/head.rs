@@ -1,5 +1,6 @@
 //! Projector and predictor: Linear, BatchNorm, ReLU, Linear.
 
+use m2t_torch::norm::Then;
 use tch::Tensor;
 
 use super::layout::{Layout, ParameterId, Role};
@@ -32,10 +33,8 @@ impl Head {
 
     /// Applies it.
     pub fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
-        let hidden = self
-            .norm
-            .forward(&self.first.forward(x, weights), weights, norm)
-            .relu_(); // [B, h]
+        let hidden = self.first.forward(x, weights);
+        let hidden = self.norm.forward(hidden, weights, norm, Then::Relu); // [B, h]
         self.last.forward(&hidden, weights)
     }
 }

@@ -7,6 +7,7 @@ use m2t_common::random::Stream;
 use tch::{Device, Kind, Tensor};
 
 use super::layout::{Layout, Parameter, Role};
+use crate::state::parameters::view;
 
 /// The student's flat vector of parameters for `seed`.
 pub fn parameters(layout: &Layout, seed: u64, (kind, device): (Kind, Device)) -> Tensor {
@@ -16,8 +17,7 @@ pub fn parameters(layout: &Layout, seed: u64, (kind, device): (Kind, Device)) ->
         let values: Vec<f32> = (0..parameter.len())
             .map(|_| value(parameter, &mut stream) as f32)
             .collect();
-        flat.narrow(0, parameter.offset, parameter.len())
-            .copy_(&Tensor::from_slice(&values));
+        view(&flat, parameter).copy_(&Tensor::from_slice(&values).view(parameter.shape.as_slice()));
     }
     flat
 }

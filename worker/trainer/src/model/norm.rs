@@ -2,6 +2,7 @@
 //!
 //! None of them writes state: what a forward finds out stays with the caller until the step commits.
 
+use m2t_torch::norm::{self, Learnt, Then};
 use tch::{Device, Kind, Tensor};
 
 use super::layout::{Extent, Layout, NormId, ParameterId};
@@ -13,8 +14,8 @@ pub const RUNNING_MOMENTUM: f64 = 0.1;
 
 /// Normalises one layer's input.
 pub trait Normalise {
-    /// `x` is `[B, C]` or `[B, C, H, W]`; weight and bias are `[C]`.
-    fn normalise(&mut self, layer: NormId, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor;
+    /// `x` is `[B, C]` or `[B, C, H, W]`; weight and bias are `[C]`. Does what follows, too.
+    fn normalise(&mut self, layer: NormId, x: Tensor, learnt: Learnt<'_>, then: Then<'_>) -> Tensor;
 }
 
 /// A normalisation layer: its affine parameters and its statistics.
@@ -36,9 +37,19 @@ impl Norm {
         }
     }
 
-    /// Applies it.
-    pub fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
-        norm.normalise(self.layer, x, &weights[self.weight.0], &weights[self.bias.0])
+    /// Applies it, and what follows.
+    pub fn forward(
+        &self,
+        x: Tensor,
+        weights: &[Tensor],
+        norm: &mut impl Normalise,
+        then: Then<'_>,
+    ) -> Tensor {
+        let learnt = Learnt {
+            weight: &weights[self.weight.0],
+            bias: &weights[self.bias.0],
+        };
+        norm.normalise(self.layer, x, learnt, then)
     }
 }
 
@@ -75,6 +86,15 @@ impl Statistics {
         }
     }
 
+    /// The same in another kind.
+    pub fn to_kind(&self, kind: Kind) -> Self {
+        Self {
+            mean: self.mean.to_kind(kind),
+            var: self.var.to_kind(kind),
+            layers: self.layers.clone(),
+        }
+    }
+
     /// Channels of each layer, in order.
     pub fn channels(&self) -> impl Iterator<Item = usize> {
         self.layers
@@ -99,18 +119,16 @@ pub struct StudentNorm<'a> {
 }
 
 impl Normalise for StudentNorm<'_> {
-    fn normalise(&mut self, layer: NormId, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    fn normalise(&mut self, layer: NormId, x: Tensor, learnt: Learnt<'_>, then: Then<'_>) -> Tensor {
         let (mean, var) = self.running.layer(layer);
-        x.batch_norm(
-            Some(weight),
-            Some(bias),
-            Some(&mean),
-            Some(&var),
-            true,
-            RUNNING_MOMENTUM,
-            EPSILON,
-            true,
+        norm::batch_norm(
+            &x,
+            learnt,
+            statistics(&mean, &var),
+            (RUNNING_MOMENTUM, EPSILON),
+            then,
         )
+        .expect(SHAPES)
     }
 }
 
@@ -134,45 +152,38 @@ pub struct TeacherNorm<'a> {
     pub alpha: f64,
     /// What this forward's images gave.
     pub moments: Moments,
-    zero_and_one: Statistics,
 }
 
 impl<'a> TeacherNorm<'a> {
     /// For one forward of one rank.
     pub fn new(history: &'a Statistics, alpha: f64) -> Self {
-        let blank = || Statistics {
-            mean: history.mean.zeros_like(),
-            var: history.var.ones_like(),
-            layers: history.layers.clone(),
-        };
         let moments = Moments {
-            batch: blank(),
+            batch: Statistics {
+                mean: history.mean.zeros_like(),
+                var: history.var.ones_like(),
+                layers: history.layers.clone(),
+            },
             counts: vec![0; history.layers.len()],
         };
         Self {
             history,
             alpha,
             moments,
-            zero_and_one: blank(),
         }
     }
 }
 
 impl Normalise for TeacherNorm<'_> {
-    fn normalise(&mut self, layer: NormId, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
-        let n = values_a_channel(x);
-        let (zeros, ones) = self.zero_and_one.layer(layer);
-        // One pass over x, the fastest that libtorch has; it gives the biased variance.
-        let (mean, biased) = x.batch_norm_update_stats(Some(&zeros), Some(&ones), 1.0);
-        let (mut mean_of_batch, mut var_of_batch) = self.moments.batch.layer(layer);
-        mean_of_batch.copy_(&mean);
-        var_of_batch.copy_(&biased);
+    fn normalise(&mut self, layer: NormId, x: Tensor, learnt: Learnt<'_>, then: Then<'_>) -> Tensor {
+        let n = values_a_channel(&x);
+        let (of_batch, biased) = self.moments.batch.layer(layer);
+        norm::moments(&x, statistics(&of_batch, &biased)).expect(SHAPES);
         self.moments.counts[layer.0] = n;
 
         let (history_mean, history_var) = self.history.layer(layer);
-        let mean = mean * self.alpha + history_mean * (1.0 - self.alpha);
+        let mean = of_batch * self.alpha + history_mean * (1.0 - self.alpha);
         let var = biased * (self.alpha * twice_unbiased(n)) + history_var * (1.0 - self.alpha);
-        with_statistics(x, [weight, bias], [&mean, &var])
+        norm::normalise(x, learnt, statistics(&mean, &var), EPSILON, then).expect(SHAPES)
     }
 }
 
@@ -183,24 +194,17 @@ pub struct FrozenNorm<'a> {
 }
 
 impl Normalise for FrozenNorm<'_> {
-    fn normalise(&mut self, layer: NormId, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
+    fn normalise(&mut self, layer: NormId, x: Tensor, learnt: Learnt<'_>, then: Then<'_>) -> Tensor {
         let (mean, var) = self.statistics.layer(layer);
-        with_statistics(x, [weight, bias], [&mean, &var])
+        norm::normalise(x, learnt, statistics(&mean, &var), EPSILON, then).expect(SHAPES)
     }
 }
 
-/// (x − mean)/√(var + ε)·weight + bias, a channel.
-fn with_statistics(x: &Tensor, [weight, bias]: [&Tensor; 2], [mean, var]: [&Tensor; 2]) -> Tensor {
-    x.batch_norm(
-        Some(weight),
-        Some(bias),
-        Some(mean),
-        Some(var),
-        false,
-        0.0,
-        EPSILON,
-        true,
-    )
+/// As with tch's own operations, only shapes can be wrong, and those are the network's.
+const SHAPES: &str = "a layer has the statistics of its channels";
+
+fn statistics<'a>(mean: &'a Tensor, variance: &'a Tensor) -> norm::Statistics<'a> {
+    norm::Statistics { mean, variance }
 }
 
 /// (n/(n−1))²: from a biased variance to the unbiased one, times n/(n−1) as published.

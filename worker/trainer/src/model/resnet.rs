@@ -2,6 +2,7 @@
 //! bottleneck, as in torchvision, whose names the parameters bear).
 
 use m2t_common::recipe::{Arch, Model, Stem};
+use m2t_torch::norm::Then;
 use tch::Tensor;
 
 use super::layout::{Layout, ParameterId, Role};
@@ -102,7 +103,7 @@ impl Encoder {
 
     /// Features after global average pooling.
     pub fn forward(&self, images: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
-        let mut x = self.stem.forward(images, weights, norm).relu_(); // [B, C, H/2, W/2], or [B, C, H, W]
+        let mut x = self.stem.forward(images, weights, norm, Then::Relu); // [B, C, H/2, W/2], or [B, C, H, W]
         if self.pool == Stem::Imagenet {
             x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false); // [B, C, H/4, W/4]
         }
@@ -133,7 +134,7 @@ impl ConvNorm {
         }
     }
 
-    fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
+    fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut impl Normalise, then: Then<'_>) -> Tensor {
         let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
         let y = x.conv2d(
             &weights[self.weight.0],
@@ -143,7 +144,7 @@ impl ConvNorm {
             [1, 1],
             1,
         );
-        self.norm.forward(&y, weights, norm)
+        self.norm.forward(y, weights, norm, then)
     }
 }
 
@@ -225,17 +226,18 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
+        let (last, first) = self
+            .convolutions
+            .split_last()
+            .expect("a block has two convolutions or three");
         let mut y = x.shallow_clone();
-        for (i, convolution) in self.convolutions.iter().enumerate() {
-            y = convolution.forward(&y, weights, norm);
-            if i + 1 < self.convolutions.len() {
-                y = y.relu_();
-            }
+        for convolution in first {
+            y = convolution.forward(&y, weights, norm, Then::Relu);
         }
-        y += match &self.downsample {
-            Some(downsample) => downsample.forward(x, weights, norm),
+        let shortcut = match &self.downsample {
+            Some(downsample) => downsample.forward(x, weights, norm, Then::Nothing),
             None => x.shallow_clone(),
         };
-        y.relu_()
+        last.forward(&y, weights, norm, Then::AddRelu(&shortcut))
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use m2t_torch::TorchError;
 use m2t_torch::autograd::{on_gradient_ready, set_gradient};
-use tch::Tensor;
+use m2t_torch::{TorchError, flat};
+use tch::{Kind, Tensor};
 
-use crate::model::layout::{Extent, Layout, Parameter};
+use crate::model::layout::{Extent, Layout, Parameter, Role};
 use crate::sum::buckets::Filling;
 
 /// One flat vector and a view of it a parameter, sharing its memory.
@@ -55,16 +55,30 @@ impl Parameters {
         Ok(())
     }
 
+    /// What a forward computes with: weights of convolutions and linear layers in `kind`, those of normalisations as they are. For
+    /// another kind than the parameters' own this casts each once; forwards and ways back may share it.
+    pub fn cast(&self, layout: &Layout, kind: Kind) -> Vec<Tensor> {
+        let cast = |(own, parameter): (&Tensor, &Parameter)| match parameter.role {
+            Role::NormWeight | Role::NormBias => own.shallow_clone(),
+            Role::Convolution | Role::Linear | Role::LinearBias { .. } => own.to_kind(kind),
+        };
+        self.views.iter().zip(&layout.parameters).map(cast).collect()
+    }
+
     /// The teacher follows: teacher ← m·teacher + (1−m)·student, for what both have.
     pub fn follow(&mut self, student: &Self, momentum: f64) {
         let n_elements = self.flat.size()[0];
-        self.flat *= momentum;
-        self.flat += student.flat.narrow(0, 0, n_elements) * (1.0 - momentum);
+        flat::follow(&mut self.flat, &student.flat.narrow(0, 0, n_elements), momentum)
+            .expect("both are flat vectors of the teacher's length");
     }
 }
 
-/// A parameter's stretch of a flat vector, in its shape.
+/// A parameter's stretch of a flat vector, in its shape. Weights of convolutions lie there channels last, [out, k, k, in], as the
+/// activations do: convolutions take them as they are.
 pub fn view(flat: &Tensor, parameter: &Parameter) -> Tensor {
-    flat.narrow(0, parameter.offset, parameter.len())
-        .view(parameter.shape.as_slice())
+    let own = flat.narrow(0, parameter.offset, parameter.len());
+    match parameter.shape[..] {
+        [to, from, height, width] => own.view([to, height, width, from]).permute([0, 3, 1, 2]),
+        _ => own.view(parameter.shape.as_slice()),
+    }
 }

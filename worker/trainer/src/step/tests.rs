@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use m2t_common::recipe::written::Source;
-use m2t_common::recipe::{Reduction, resolve};
+use m2t_common::recipe::{Dtype, Reduction, resolve};
 use m2t_torch::TorchError;
 use m2t_torch::collective::{Handle, Op, Solo};
 use tch::Device;
@@ -152,8 +152,13 @@ fn every_way() -> Vec<Recipe> {
         (TeacherStatistics::Global, Reduction::Float),
         (TeacherStatistics::Local, Reduction::Exact),
     ];
-    ways.map(|(statistics, reduction)| recipe(statistics, reduction))
-        .to_vec()
+    let mut ways = ways
+        .map(|(statistics, reduction)| recipe(statistics, reduction))
+        .to_vec();
+    let mut mixed = ways[0].clone();
+    mixed.training.dtype = Dtype::Bfloat16;
+    ways.push(mixed);
+    ways
 }
 
 #[test]

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use m2t_common::Rank;
 use m2t_torch::collective::Collective;
 use tch::Tensor;
 
-use super::{Broken, Shape, Summation};
+use super::{Broken, Summation};
 use crate::model::layout::Layout;
 
 /// Elements a bucket holds at most, unless one parameter is larger: 25 MiB of float32, as PyTorch's.
@@ -112,7 +113,16 @@ impl Filling {
 
 /// A sum of gradients under way.
 #[derive(Debug)]
-pub struct Reducing(JoinHandle<Result<Tensor, Broken>>);
+pub struct Reducing(JoinHandle<Result<Reduced, Broken>>);
+
+/// The averaged gradient.
+#[derive(Debug)]
+pub struct Reduced {
+    /// The flat mean over all ranks.
+    pub gradient: Tensor,
+    /// How long the sums took, the waits for buckets apart.
+    pub busy: Duration,
+}
 
 impl Reducing {
     /// Starts to sum: `parts` are the flat gradients of this device's ranks, the last of which is being filled.
@@ -126,8 +136,8 @@ impl Reducing {
         Self(std::thread::spawn(body))
     }
 
-    /// The flat sum over all ranks.
-    pub fn wait(self) -> Result<Tensor, Broken> {
+    /// The mean over all ranks.
+    pub fn wait(self) -> Result<Reduced, Broken> {
         self.0.join().unwrap_or(Err(Broken::ReducerGone))
     }
 }
@@ -137,26 +147,29 @@ fn reduce(
     filled: &Receiver<usize>,
     parts: &[(Rank, Tensor)],
     (summation, group): (Summation, &dyn Collective),
-) -> Result<Tensor, Broken> {
-    let sum = parts[0].1.zeros_like();
+) -> Result<Reduced, Broken> {
+    let gradient = parts[0].1.empty_like();
+    let mut busy = Duration::ZERO;
     let mut ready = vec![false; buckets.len()];
     for (i, bucket) in buckets.iter().enumerate() {
         while !ready[i] {
             ready[filled.recv().map_err(|_| Broken::ReducerGone)?] = true;
         }
+        let began = Instant::now();
         let (start, length) = (bucket.elements.start, bucket.elements.end - bucket.elements.start);
         let views: Vec<(Rank, Tensor)> = parts
             .iter()
             .map(|(rank, part)| (*rank, part.narrow(0, start, length)))
             .collect();
-        let shape = Shape {
-            what: "the gradient",
-            segments: &[length],
-        };
-        sum.narrow(0, start, length)
-            .copy_(&summation.sum(&views, shape, group)?);
+        summation.mean(
+            &views,
+            "the gradient",
+            group,
+            &mut gradient.narrow(0, start, length),
+        )?;
+        busy += began.elapsed();
     }
-    Ok(sum)
+    Ok(Reduced { gradient, busy })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 use m2t_common::Rank;
 use m2t_torch::collective::{Collective, Op};
+use m2t_torch::flat::{self, Into};
 use tch::{Kind, Tensor};
 
 use super::{Broken, Parts, Shape, vector};
@@ -38,6 +39,33 @@ pub fn sum(parts: Parts<'_>, shape: Shape<'_>, world: u32, group: &dyn Collectiv
     Ok((total.to_kind(Kind::Double) * down).to_kind(parts[0].1.kind()))
 }
 
+/// The mean over all ranks of all devices of flat vectors, as one segment.
+pub fn mean(
+    parts: Parts<'_>,
+    what: &'static str,
+    world: u32,
+    group: &dyn Collective,
+    into: &mut Tensor,
+) -> Result<(), Broken> {
+    let shape = Shape {
+        what,
+        segments: &into.size(),
+    };
+    let largest = maxima_over_ranks(parts, shape, world, group)?[0];
+    let exponent = scale_exponent(largest, world);
+    let mut total = Tensor::empty(into.size(), (Kind::Int64, into.device()));
+    for (i, (_, part)) in parts.iter().enumerate() {
+        let how = if i == 0 { Into::Place } else { Into::Sum };
+        flat::quantise(part, 2f64.powi(exponent), how, &mut total)?;
+    }
+    group.all_reduce(&total, Op::Sum)?.wait()?;
+    Ok(flat::dequantise(
+        &total,
+        2f64.powi(-exponent) / f64::from(world),
+        into,
+    )?)
+}
+
 /// The ranks, over all devices, whose values are not finite. Every device must call it.
 pub fn ranks_not_finite(
     own: &[(Rank, bool)],
@@ -60,7 +88,7 @@ fn maxima_over_ranks(
     let mut largest = vec![0f64; n_segments];
     let mut finite = Vec::with_capacity(parts.len());
     for (rank, part) in parts {
-        let own = maxima(part, shape.segments);
+        let own = maxima(part, shape.segments)?;
         finite.push((*rank, own.iter().all(|value| value.is_finite())));
         for (largest, own) in largest.iter_mut().zip(own) {
             // A value that is not finite is told by its rank's flag; max over devices need not order NaN.
@@ -86,9 +114,9 @@ fn maxima_over_ranks(
     }
 }
 
-fn maxima(part: &Tensor, segments: &[i64]) -> Vec<f64> {
+fn maxima(part: &Tensor, segments: &[i64]) -> Result<Vec<f64>, Broken> {
     if let [_] = segments {
-        return vec![part.abs().max().double_value(&[])];
+        return Ok(vec![flat::largest(part)?]);
     }
     // Many short segments: one pass here beats an operation each.
     let values = values(part);
@@ -105,7 +133,7 @@ fn maxima(part: &Tensor, segments: &[i64]) -> Vec<f64> {
         }));
         rest = behind;
     }
-    maxima
+    Ok(maxima)
 }
 
 /// e, so that `world` values below `largest`, times 2^e and rounded, add up within ±2⁶².

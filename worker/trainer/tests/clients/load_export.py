@@ -3,7 +3,7 @@
     python load_export.py FOLDER...
 
 Each FOLDER holds `student.safetensors` and `teacher.safetensors`, as `m2t export` wrote them, and `reference.safetensors` with
-`images` [N, 3, H, W] and the trainer's own `student` and `teacher` features [N, d]. Prints a line for each encoder; any
+`images` [N, 3, H, W] and the trainer's own `student` and `teacher` features [N, d], in float64. Prints a line for each encoder; any
 disagreement ends it with an error.
 """
 
@@ -17,7 +17,7 @@ import timm
 import torch
 import torchvision
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-10
 
 
 def torchvision_encoder(about, weights):
@@ -52,9 +52,9 @@ def check(folder, side):
     assert len(json.loads(about["mean"])) == len(json.loads(about["std"])) == 3, about
     assert weights["bn1.num_batches_tracked"] == int(about["step"]) > 0, about
     for make in (torchvision_encoder, timm_encoder):
-        encoder = make(about, weights).eval()
+        encoder = make(about, weights).eval().double()
         with torch.no_grad():
-            features = encoder(reference["images"])
+            features = encoder(reference["images"].double())
         expected = reference[side]
         assert features.shape == expected.shape, (features.shape, expected.shape)
         worst, scale = (features - expected).abs().max().item(), expected.abs().max().item()

@@ -183,7 +183,7 @@ fn train(path: &Path, settings: Settings, ranks: &[Rank], group: &Arc<dyn Collec
         // float32 is held to its losses: a gradient's norm over the smallest groups takes float32's digits.
         let error = match settings.dtype {
             Dtype::Float64 => case.error_of_step(step, &committed),
-            Dtype::Float32 => case.error_of_losses(step, &committed),
+            Dtype::Float32 | Dtype::Bfloat16 => case.error_of_losses(step, &committed),
         };
         worst_step = worse(worst_step, error);
     }
