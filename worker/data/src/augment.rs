@@ -13,6 +13,7 @@ mod canvas;
 mod color;
 mod crop;
 mod hue;
+mod resize;
 
 use arrayvec::ArrayVec;
 use m2t_common::random::Stream;

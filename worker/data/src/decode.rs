@@ -124,8 +124,7 @@ pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
 /// Decodes one picture after the other, and keeps memory in between.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// A JPEG without what is not the image.
-    alone: Vec<u8>,
+    jpeg: jpeg::Memory,
 }
 
 impl Decoder {
@@ -139,7 +138,7 @@ impl Decoder {
     fn decode_recognised(&mut self, bytes: &[u8], image: &mut Image) -> Result<(), DecodeError> {
         match bytes {
             [] => Err(DecodeError::Empty),
-            [0xFF, 0xD8, 0xFF, ..] => jpeg::decode(bytes, &mut self.alone, image),
+            [0xFF, 0xD8, 0xFF, ..] => jpeg::decode(bytes, &mut self.jpeg, image),
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => {
                 *image = png::decode(bytes)?;
                 Ok(())

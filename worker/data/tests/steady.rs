@@ -1,4 +1,7 @@
-//! The loader in steady state: allocates nothing for an image, and its memory stays as it is.
+//! The loader in steady state: it allocates nothing for an image, and its memory stays as it is.
+//!
+//! What is left is the JPEG library's: its decoder is made anew for each file and cannot be used again, and its rows are its own. How
+//! often it allocates is told by the kind of file, and counted here ([`LIBRARY`]).
 //!
 //! The allocator counts, so this is a program of its own with one test: another test's memory would count, too.
 
@@ -10,11 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use m2t_common::recipe::{Augment, AugmentOn};
 use m2t_common::shard::{Sample, Shards};
 use m2t_common::{Rank, Step};
 use m2t_data::{Canvas, Decoder, Image, Index, Loader, LoaderSettings, ViewFormat, ViewKey, ViewParameters};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
 
 #[global_allocator]
 static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -25,6 +31,29 @@ const N_FILES: u32 = 240;
 const WARM_UP: u64 = 64;
 const COUNTED: u64 = 100;
 
+/// Kinds of JPEG, and how often zune-jpeg allocates for one: a list of the components; a row of blocks a component, and all its
+/// blocks if it is progressive; and where colour is coarser, a row in between and four rows a component.
+const LIBRARY: [(&str, ColorType, SamplingFactor, bool, usize); 6] = [
+    ("grey", ColorType::Luma, SamplingFactor::F_1_1, false, 2),
+    ("4:4:4", ColorType::Rgb, SamplingFactor::F_1_1, false, 4),
+    ("4:2:2", ColorType::Rgb, SamplingFactor::F_2_1, false, 17),
+    ("4:2:0", ColorType::Rgb, SamplingFactor::F_2_2, false, 17),
+    (
+        "progressive 4:4:4",
+        ColorType::Rgb,
+        SamplingFactor::F_1_1,
+        true,
+        7,
+    ),
+    (
+        "progressive 4:2:0",
+        ColorType::Rgb,
+        SamplingFactor::F_2_2,
+        true,
+        20,
+    ),
+];
+
 /// JPEGs of various sizes.
 fn data_set(folder: &Path) -> Arc<Index> {
     std::fs::create_dir(folder.join("all")).unwrap();
@@ -34,11 +63,9 @@ fn data_set(folder: &Path) -> Arc<Index> {
             .flat_map(|i| [i + number, i / width * 3, (i ^ number) * 5].map(|value| value as u8))
             .collect();
         let path = folder.join("all").join(format!("{number:04}.jpg"));
-        let encoder = jpeg_encoder::Encoder::new_file(path, 90).unwrap();
+        let encoder = Encoder::new_file(path, 90).unwrap();
         let (width, height) = (u16::try_from(width).unwrap(), u16::try_from(height).unwrap());
-        encoder
-            .encode(&pixels, width, height, jpeg_encoder::ColorType::Rgb)
-            .unwrap();
+        encoder.encode(&pixels, width, height, ColorType::Rgb).unwrap();
     }
     Arc::new(Index::read(folder).unwrap())
 }
@@ -139,14 +166,45 @@ fn draw(image: &Image, (epoch, sample): (u64, Sample), augment: &Augment, canvas
 fn for_each_batch(index: &Arc<Index>, batch: u32) -> f64 {
     let [decoding, drawing] = by_hand(index, batch);
     let all = of_the_loader(index, batch);
-    let n_images = (COUNTED * u64::from(batch)) as f64;
+    let n_images = COUNTED * u64::from(batch);
+    // The files are of kind 4:4:4.
+    assert_eq!((decoding as u64, drawing), (4 * n_images, 0));
     let own = (all as f64 - (decoding + drawing) as f64) / COUNTED as f64;
     println!(
-        "batches of {batch}: {:.2} allocations an image in decoding, {:.2} in drawing; {own} a batch in the loader",
-        decoding as f64 / n_images,
-        drawing as f64 / n_images,
+        "batches of {batch}: {decoding} allocations in decoding {n_images} images, {drawing} in drawing; {own} a batch in the loader"
     );
     own
+}
+
+/// Allocations of zune-jpeg alone.
+fn of_the_library(file: &[u8], pixels: &mut [u8]) -> usize {
+    let before = allocations();
+    JpegDecoder::new(ZCursor::new(file)).decode_into(pixels).unwrap();
+    allocations() - before
+}
+
+/// Decoding allocates as often as the library does by itself.
+fn decoding_allocates_nothing_of_its_own() {
+    let (width, height) = (500, 375);
+    let (mut decoder, mut image) = (Decoder::default(), Image::default());
+    for (kind, color, sampling, is_progressive, expected) in LIBRARY {
+        let mut file = Vec::new();
+        let mut encoder = Encoder::new(&mut file, 90);
+        encoder.set_sampling_factor(sampling);
+        encoder.set_progressive(is_progressive);
+        let n_channels = if color == ColorType::Luma { 1 } else { 3 };
+        let values: Vec<u8> = (0..n_channels * usize::from(width) * usize::from(height))
+            .map(|i| ((i / 3) ^ (i / 700)) as u8)
+            .collect();
+        encoder.encode(&values, width, height, color).unwrap();
+        decoder.decode(&file, &mut image).unwrap();
+        let before = allocations();
+        decoder.decode(&file, &mut image).unwrap();
+        let all = allocations() - before;
+        let library = of_the_library(&file, &mut image.pixels);
+        println!("{kind}: {all} allocations, {library} of them the library's");
+        assert_eq!((all, library), (expected, expected), "{kind}");
+    }
 }
 
 /// Images for the memory to be flat over.
@@ -173,6 +231,7 @@ fn most_in_use(loader: &mut Loader, n: u64) -> [usize; 2] {
 
 #[test]
 fn the_steady_state_allocates_nothing_for_an_image_and_memory_is_flat() {
+    decoding_allocates_nothing_of_its_own();
     let folder = tempfile::tempdir().unwrap();
     let index = data_set(folder.path());
     let [few, many] = [8, 24].map(|batch| for_each_batch(&index, batch));

@@ -1,11 +1,8 @@
-//! The square picture a view is made on, with the buffers the operations need. One a thread; nothing of its own is allocated
-//! again from view to view (the resizer's library makes its coefficients anew each time).
+//! The square picture a view is made on, with the buffers the operations need. One a thread; nothing is allocated again
+//! from view to view.
 
-use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ImageView, ResizeAlg, ResizeOptions, Resizer};
-
-use super::color::{Planes, pixels};
+use super::color::Planes;
+use super::resize::{Resizer, Stretch};
 use super::{CropBox, Jitter, blur, color, hue};
 use crate::decode::Image;
 use crate::simd::{Level, kernel};
@@ -14,8 +11,6 @@ use crate::simd::{Level, kernel};
 pub struct Canvas {
     side: u32,
     level: Level,
-    /// What the resizer writes: RGB, row by row.
-    interleaved: Vec<u8>,
     /// The picture: a red, a green and a blue plane.
     planes: Vec<u8>,
     blur: blur::Buffers,
@@ -34,10 +29,9 @@ impl Canvas {
         Self {
             side: pixels,
             level,
-            interleaved: vec![0; size],
             planes: vec![0; size],
             blur: blur::Buffers::default(),
-            resizer: Resizer::new(),
+            resizer: Resizer::default(),
         }
     }
 
@@ -60,45 +54,54 @@ impl Canvas {
             .collect()
     }
 
-    /// Starts with a part of `image`, resized with an antialiased triangle filter, as cropping and then resizing do:
-    /// pixels beside the box have no weight.
+    /// Starts with a part of `image`, resized as cropping and then resizing do: pixels beside the box have no weight. The
+    /// box must lie within the image.
     pub(super) fn resized_crop(&mut self, image: &Image, part: CropBox) {
-        let source = view(image);
-        let cropped = TypedCroppedImage::from_ref(&source, part.left, part.top, part.width, part.height)
-            .expect("the crop lies within the image it was drawn for");
-        self.resize(&cropped, &bilinear());
+        let CropBox {
+            top,
+            left,
+            height,
+            width,
+        } = part;
+        assert!(
+            left + width <= image.width && top + height <= image.height && width > 0 && height > 0,
+            "the crop lies within the image it was drawn for"
+        );
+        let side = u64::from(self.side);
+        let whole = |from| Stretch {
+            from,
+            to: side,
+            kept: 0..side,
+        };
+        self.resize(image, &whole(left..left + width), &whole(top..top + height));
     }
 
     /// Starts with the centre of `image`, resized so that its shorter side is 256/224 of the canvas. Resizes only what
-    /// is kept; pixels just beside the box have weight, as when the whole is resized and then cut.
+    /// is kept; pixels just beside it have weight, as when the whole is resized and then cut.
     pub(super) fn resized_center(&mut self, image: &Image) {
         let side = u64::from(self.side);
         let short = (side * 256 + 112) / 224;
-        let (width, height) = (u64::from(image.width), u64::from(image.height));
+        let longer = |long: u32, than: u32| short * u64::from(long) / u64::from(than);
+        let (width, height) = (image.width, image.height);
         let (new_width, new_height) = if width <= height {
-            (short, short * height / width)
+            (short, longer(height, width))
         } else {
-            (short * width / height, short)
+            (longer(width, height), short)
         };
-        // Along one axis: where the kept part begins and how long it is, in pixels of the source.
-        let kept = |old: u64, new: u64| {
-            let scale = old as f64 / new as f64;
-            let first = ((new - side) as f64 / 2.0).round_ties_even();
-            let from = first * scale;
-            (from, (side as f64 * scale).min(old as f64 - from))
+        let centre = |old: u32, new: u64| {
+            let first = ((new - side) as f64 / 2.0).round_ties_even() as u64;
+            Stretch {
+                from: 0..old,
+                to: new,
+                kept: first..first + side,
+            }
         };
-        let ((left, w), (top, h)) = (kept(width, new_width), kept(height, new_height));
-        self.resize(&view(image), &bilinear().crop(left, top, w, h));
+        self.resize(image, &centre(width, new_width), &centre(height, new_height));
     }
 
-    fn resize(&mut self, source: &impl ImageView<Pixel = U8x3>, options: &ResizeOptions) {
-        let mut target = TypedImage::<U8x3>::from_buffer(self.side, self.side, &mut self.interleaved)
-            .expect("the canvas has room for its picture");
-        self.resizer
-            .resize_typed(source, &mut target, options)
-            .expect("the box lies within the source");
-        let (interleaved, planes) = (self.interleaved.as_chunks().0, split(&mut self.planes));
-        deinterleave(self.level, interleaved, planes);
+    fn resize(&mut self, image: &Image, columns: &Stretch, rows: &Stretch) {
+        let planes = split(&mut self.planes);
+        self.resizer.resize(self.level, image, [columns, rows], planes);
     }
 
     fn split(&mut self) -> Planes<'_> {
@@ -151,14 +154,6 @@ impl Canvas {
         let planes = out.chunks_exact_mut(n).zip(self.planes.chunks_exact(n));
         for ((out, plane), scale) in planes.zip(SCALES) {
             normalize(self.level, out, plane, scale);
-        }
-    }
-}
-
-kernel! {
-    fn deinterleave(interleaved: &[[u8; 3]], planes: Planes<'_>) {
-        for ((r, g, b), pixel) in pixels(planes).zip(interleaved) {
-            [*r, *g, *b] = *pixel;
         }
     }
 }
@@ -219,13 +214,4 @@ pub const SCALES: [Scale; 3] = {
 /// An 8-bit level of a channel, normalised.
 pub(crate) fn normalized(channel: usize, level: u8) -> f32 {
     SCALES[channel].normalized(level)
-}
-
-fn bilinear() -> ResizeOptions {
-    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-}
-
-fn view(image: &Image) -> TypedImageRef<'_, U8x3> {
-    TypedImageRef::from_buffer(image.width, image.height, &image.pixels)
-        .expect("a decoded image has three bytes a pixel")
 }

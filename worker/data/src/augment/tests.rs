@@ -4,6 +4,7 @@ mod pillow;
 
 use std::collections::BTreeMap;
 
+use super::resize::{Resizer, Stretch};
 use super::*;
 use crate::fixtures::gradient;
 use crate::simd::Level;
@@ -200,17 +201,22 @@ fn the_centre_view_is_the_resized_picture_cut() {
     };
     let mut canvas = Canvas::new(56);
     canvas.resized_center(&image);
-    let mut resized = fast_image_resize::images::Image::new(96, 64, fast_image_resize::PixelType::U8x3);
-    let source =
-        fast_image_resize::images::ImageRef::new(150, 100, &image.pixels, fast_image_resize::PixelType::U8x3);
-    let bilinear = fast_image_resize::ResizeAlg::Convolution(fast_image_resize::FilterType::Bilinear);
-    let options = fast_image_resize::ResizeOptions::new().resize_alg(bilinear);
-    fast_image_resize::Resizer::new()
-        .resize(&source.unwrap(), &mut resized, &options)
-        .unwrap();
-    for (row, line) in canvas.interleaved().chunks(3 * 56).enumerate() {
-        let first = 3 * ((row + 4) * 96 + 20);
-        assert_eq!(line, &resized.buffer()[first..first + 3 * 56], "row {row}");
+    let whole = |old, new| Stretch {
+        from: 0..old,
+        to: new,
+        kept: 0..new,
+    };
+    let mut planes = [0; 3].map(|_| vec![0; 96 * 64]);
+    Resizer::default().resize(
+        Level::best(),
+        &image,
+        [&whole(150, 96), &whole(100, 64)],
+        planes.each_mut().map(Vec::as_mut_slice),
+    );
+    for (row, line) in canvas.planes().chunks(56).enumerate() {
+        let (plane, row) = (&planes[row / 56], row % 56);
+        let first = (row + 4) * 96 + 20;
+        assert_eq!(line, &plane[first..first + 56], "row {row}");
     }
 }
 

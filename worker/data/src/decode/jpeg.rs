@@ -31,12 +31,20 @@ enum Colors {
     Ycck,
 }
 
-/// `alone` is memory to work in.
-pub(super) fn decode(bytes: &[u8], alone: &mut Vec<u8>, image: &mut Image) -> Result<(), DecodeError> {
-    let markers = Markers::read(bytes)?;
+/// What is kept from picture to picture.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    markers: Markers,
+    /// A file without what is not the image.
+    alone: Vec<u8>,
+}
+
+pub(super) fn decode(bytes: &[u8], memory: &mut Memory, image: &mut Image) -> Result<(), DecodeError> {
+    let Memory { markers, alone } = memory;
+    markers.read(bytes)?;
     let frame = markers.frame.as_ref().ok_or(DecodeError::Truncated)?;
     let size = buffer_size(frame.width, frame.height)?;
-    let colors = colors(&markers, frame)?;
+    let colors = colors(markers, frame)?;
     let is_rare = frame.is_rare(markers.n_scans);
     afford(frame.memory(is_rare), (frame.width, frame.height))?;
     let pixels = &mut image.pixels;
@@ -59,7 +67,8 @@ pub(super) fn decode(bytes: &[u8], alone: &mut Vec<u8>, image: &mut Image) -> Re
 
 /// Told by the number of components; a file whose end is missing is a JPEG nonetheless.
 pub(super) fn kind(bytes: &[u8]) -> Option<Kind> {
-    let frame = Markers::read(bytes).ok().and_then(|markers| markers.frame);
+    let mut markers = Markers::default();
+    let frame = markers.read(bytes).ok().and(markers.frame);
     Some(match frame.map(|frame| frame.components.len()) {
         Some(1) => Kind::GreyJpeg,
         Some(4) => Kind::CmykJpeg,
@@ -83,12 +92,11 @@ fn colors(markers: &Markers, frame: &Frame) -> Result<Colors, DecodeError> {
     }
 }
 
-/// zune-jpeg does not know untransformed colour by the Adobe marker, but passes components through that are called YCbCr
-/// and asked for as YCbCr.
+/// zune-jpeg does not know untransformed colour by the Adobe marker, but passes components through that are called YCbCr, as
+/// three are without it, and asked for as YCbCr.
 fn common_transform(colors: Colors) -> Option<u8> {
     match colors {
-        Colors::Grey => None,
-        Colors::Rgb | Colors::YCbCr => Some(1),
+        Colors::Grey | Colors::Rgb | Colors::YCbCr => None,
         Colors::Cmyk => Some(0),
         Colors::Ycck => Some(2),
     }

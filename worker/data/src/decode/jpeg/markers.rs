@@ -4,10 +4,12 @@ mod memory;
 
 use std::ops::Range;
 
+use arrayvec::ArrayVec;
+
 use super::super::DecodeError;
 
 /// What the markers of a file say.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Markers {
     pub(super) frame: Option<Frame>,
     /// There is a JFIF segment.
@@ -22,14 +24,17 @@ pub(super) struct Markers {
 }
 
 /// The frame header.
+#[derive(Debug)]
 pub(super) struct Frame {
     pub(super) width: u32,
     pub(super) height: u32,
-    pub(super) components: Vec<Component>,
+    /// No more than five are looked at: more than four are not supported.
+    pub(super) components: ArrayVec<Component, 5>,
     is_progressive: bool,
 }
 
 /// One component of a frame.
+#[derive(Debug)]
 pub(super) struct Component {
     name: u8,
     /// Sampling factors.
@@ -60,19 +65,26 @@ impl Frame {
 }
 
 impl Markers {
+    /// Reads another file, in place of what the last one's said. After an error it is not known what is left of either.
+    ///
     /// Walks from marker to marker to the end of the image, past the entropy-coded data. Bytes between segments that
     /// belong to none are passed over.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut markers = Self::default();
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let mut tables = std::mem::take(&mut self.tables);
+        tables.clear();
+        *self = Self {
+            tables,
+            ..Self::default()
+        };
         let mut at = 2;
         loop {
             at = next_marker(bytes, at).ok_or(DecodeError::Truncated)?;
             let code = bytes[at];
             match code {
                 0xD9 => {
-                    markers.scans.end = at + 1;
-                    return if markers.n_scans > 0 {
-                        Ok(markers)
+                    self.scans.end = at + 1;
+                    return if self.n_scans > 0 {
+                        Ok(())
                     } else {
                         Err(DecodeError::Truncated)
                     };
@@ -92,7 +104,7 @@ impl Markers {
             let segment = at..at + 1 + length;
             let body = bytes.get(at + 3..segment.end).ok_or(DecodeError::Truncated)?;
             at = segment.end;
-            markers.take(code, body, segment)?;
+            self.take(code, body, segment)?;
         }
     }
 
@@ -106,7 +118,7 @@ impl Markers {
                 self.frame.get_or_insert_with(|| Frame {
                     width: u32::from(u16::from_be_bytes([*w1, *w0])),
                     height: u32::from(u16::from_be_bytes([*h1, *h0])),
-                    components: components.chunks_exact(3).map(Component::read).collect(),
+                    components: components.chunks_exact(3).take(5).map(Component::read).collect(),
                     is_progressive: code == 0xC2,
                 });
             }
