@@ -6,6 +6,7 @@
 mod line;
 mod loader;
 mod recovery;
+mod step;
 mod torchrun;
 
 use std::ffi::OsString;
@@ -65,6 +66,12 @@ loader: images a second of one thread's CPU time, decoded and made two views of 
   --against pillow runs M2T_SHARED/baselines/pillow_views.py on the same files. It needs a Python with Pillow and numpy:
   M2T_PYTHON, or the .python/ that `cargo xtask test` installs.
 
+step: images a second of the training step on made images: ResNet-50, 224 px, 16 images, two threads, from forward to
+  commit. Cases: float32, float32_float_sum (reduction=float), bfloat16, and two_devices: two of a thread and 8 images,
+  each pinned to a core, as a group beside two that exchange nothing.
+  --against pytorch runs M2T_SHARED/baselines/pytorch_step.py in between. It needs a Python with torch and torchvision:
+  M2T_PYTHON, or the .python/ that `cargo xtask test` installs. `m2t-trainer measure --profile` says where the time goes.
+
 A line has: bench, case, median, unit, runs, machine; against a baseline also baseline, baseline_median,
 baseline_runs, baseline_steps_lost and ratio (above 1: we are better). recovery adds:
   seconds      every time measured, in order
@@ -74,6 +81,10 @@ baseline_runs, baseline_steps_lost and ratio (above 1: we are better). recovery 
 loader adds:
   milliseconds_per_image  of the stages decode, crop, jitter, blur, rest, normalize
   images, pixels_per_image, bits_per_pixel
+step adds:
+  peak_mib, baseline_peak_mib  the most memory that the process had resident
+  sum_seconds  how long the sum of the gradients took; sum_hidden: what share of it the step did not wait for
+  cpu_flags    what the processor has of vector instructions
 Steps are stamped when their line arrives in metrics.jsonl, looked at every 2 ms.
 
 Example:
@@ -86,6 +97,8 @@ enum Name {
     Recovery,
     /// From a file's bytes to two views.
     Loader,
+    /// A training step.
+    Step,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,6 +107,8 @@ enum Baseline {
     Torchrun,
     /// The published pipeline, for the loader.
     Pillow,
+    /// The published step, for the step.
+    Pytorch,
 }
 
 /// What all parts of a bench need.
@@ -114,8 +129,23 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
         })
     };
     match (arguments.name, arguments.against) {
-        (Name::Recovery, Some(Baseline::Pillow)) | (Name::Loader, Some(Baseline::Torchrun)) => {
-            bail!("--against torchrun goes with recovery, --against pillow with loader")
+        (Name::Recovery, Some(Baseline::Pillow | Baseline::Pytorch))
+        | (Name::Loader, Some(Baseline::Torchrun | Baseline::Pytorch))
+        | (Name::Step, Some(Baseline::Torchrun | Baseline::Pillow)) => {
+            bail!(
+                "--against torchrun goes with recovery, --against pillow with loader, --against pytorch with step"
+            )
+        }
+        (Name::Step, against) => {
+            ensure!(arguments.cases.is_empty(), "step has no --cases to choose from");
+            ensure!(
+                arguments.data.is_none() && !arguments.like_imagenet,
+                "--data and --like-imagenet go with loader; step makes its own images"
+            );
+            set_up::run(workspace)?;
+            let bench = bench("step")?;
+            fleet::build(workspace, interrupt, &["-pm2t-trainer"])?;
+            step::run(&bench, arguments.runs, against.is_some())
         }
         (Name::Recovery, _) => {
             ensure!(

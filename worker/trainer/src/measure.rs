@@ -13,6 +13,7 @@ use m2t_common::recipe::{Recipe, resolve};
 use m2t_torch::collective::{Collective, Gloo, Meeting, Solo, Timeouts};
 use m2t_torch::facts;
 use m2t_torch::profile::{Spent, profiled};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
 use tch::{Device, Tensor};
 
@@ -41,6 +42,9 @@ pub struct Question {
     /// Which of them this is.
     #[arg(long, default_value_t = 0)]
     pub index: u32,
+    /// Keep this process on one core.
+    #[arg(long, value_name = "N")]
+    pub core: Option<u32>,
     /// Print which operations took the time of the last step on standard error.
     #[arg(long)]
     pub profile: bool,
@@ -72,6 +76,9 @@ pub struct Answer {
 /// A recipe that is none, a group that does not come together, or a step that breaks.
 pub fn measure(question: &Question, meet: impl FnOnce(SocketAddr)) -> anyhow::Result<Answer> {
     let recipe = recipe(question)?;
+    if let Some(core) = question.core {
+        stay_on(core)?;
+    }
     m2t_torch::set_threads(recipe.training.threads_per_device);
     let rank = Rank(question.index);
     let group = group(question, meet)?;
@@ -117,6 +124,15 @@ fn recipe(question: &Question) -> anyhow::Result<Recipe> {
         "--index counts from 0 and stays below --devices"
     );
     Ok(recipe)
+}
+
+/// Threads that are started later stay there, too.
+fn stay_on(core: u32) -> anyhow::Result<()> {
+    let mut cores = CpuSet::new();
+    let core = core as usize;
+    ensure!(core < CpuSet::MAX_CPU, "there is no core {core}");
+    cores.set(core);
+    sched_setaffinity(None, &cores).with_context(|| format!("cannot stay on core {core}"))
 }
 
 fn group(question: &Question, meet: impl FnOnce(SocketAddr)) -> anyhow::Result<Arc<dyn Collective>> {
