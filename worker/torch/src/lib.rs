@@ -1,17 +1,23 @@
 //! The only C++ and the only `unsafe` around libtorch and its collectives. What stands here is what tch lacks: gradients
-//! that are views of one buffer, a hook when one is complete ([`autograd`]), groups of devices ([`collective`]),
-//! and which libtorch this is ([`facts`]).
+//! that are views of one buffer, a hook when one is complete ([`autograd`]), groups of devices ([`collective`]), CUDA on a
+//! machine that has it ([`cuda`]), and which libtorch this is ([`facts`]).
 //! It knows nothing of models, steps or ranks.
 
 pub mod autograd;
 pub mod collective;
+pub mod cuda;
 pub mod facts;
+mod library;
 mod shim;
 
 use tch::Tensor;
 
+use crate::collective::nccl::NcclError;
+use crate::cuda::CudaError;
+pub use crate::library::LibraryError;
+
 /// What fails in this crate.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum TorchError {
     /// An exception of libtorch, with its message. Of a collective operation: a peer is lost.
     #[error("libtorch: {0}")]
@@ -19,6 +25,12 @@ pub enum TorchError {
     /// This device aborted the group; no peer is to blame.
     #[error("the group of devices was aborted")]
     Aborted,
+    /// Of the driver, or of libtorch's CUDA half.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// Of NCCL. Of a collective operation: a peer may be lost.
+    #[error(transparent)]
+    Nccl(#[from] NcclError),
 }
 
 impl From<tch::TchError> for TorchError {
