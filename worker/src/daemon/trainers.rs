@@ -135,6 +135,8 @@ fn start_process(program: &Path, socket: &Path) -> std::io::Result<(Child, UnixL
     if std::env::var_os("TORCH_CPP_LOG_LEVEL").is_none() {
         command.env("TORCH_CPP_LOG_LEVEL", "FATAL");
     }
+    // NCCL's groups are aborted and made anew in one process, which its NVLS does not outlive; m2t-torch insists.
+    command.env("NCCL_NVLS_ENABLE", "0");
     let child = command
         .arg("run")
         .arg("--link")

@@ -36,7 +36,7 @@ use self::runner::{Operation, Order, Started};
 use self::standing::{Abort, Standing};
 use super::{Collective, Departure, Handle, Op};
 use crate::TorchError;
-use crate::cuda::{self, Context, Event};
+use crate::cuda::{Context, Event};
 use crate::library::LibraryError;
 
 /// What fails of NCCL.
@@ -112,18 +112,14 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Of the GPU of that number; opens the driver, libtorch's CUDA half and NCCL. Before the first use of libtorch in the process.
-    ///
-    /// # Errors
-    /// When one of them is missing or will not do.
-    pub fn of_gpu(ordinal: u32) -> Result<Self, TorchError> {
-        let driver = cuda::load()?;
-        cuda::by_index(&cuda::gpus(&driver)?, ordinal)?;
-        Ok(Self {
-            library: Arc::new(Library::load()?),
-            context: Context::retain(&driver, ordinal)?,
-            tensors: Device::Cuda(ordinal as usize),
-        })
+    /// Of the GPU of that context, whose tensors lie on it.
+    pub fn of_gpu(library: Library, context: Context) -> Self {
+        let tensors = Device::Cuda(context.ordinal() as usize);
+        Self {
+            library: Arc::new(library),
+            context,
+            tensors,
+        }
     }
 }
 
@@ -154,11 +150,12 @@ pub struct Nccl {
 unsafe impl Sync for Nccl {}
 
 impl Nccl {
-    /// Makes this device, number `index` of `size`, a part of the group of that id, which is good for this group alone.
+    /// Begins to make this device, number `index` of `size`, a part of the group of that id, which is good for this group alone.
+    /// The group can be aborted from now on; it works from [`Self::until_whole`] on.
     ///
     /// # Errors
-    /// When not all devices come in time, or NCCL cannot connect them.
-    pub fn connect(
+    /// When there is no thread for it.
+    pub fn begin(
         backend: &Backend,
         id: UniqueId,
         (index, size): (usize, usize),
@@ -172,22 +169,29 @@ impl Nccl {
             .name("collectives".to_owned())
             .spawn(move || run(&of_runner, (id, (index, size)), deadlines, &received))
             .map_err(|error| TorchError::Libtorch(format!("no thread for the collectives: {error}")))?;
-        let group = Self {
+        Ok(Self {
             standing,
             orders,
             context: backend.context.clone(),
             deadlines,
             place: (index, size),
             nothing,
-        };
-        match group.standing.until_formed(deadlines.connecting) {
-            Ok(()) => Ok(group),
-            Err(error) => Err(group.give_up(error)),
-        }
+        })
+    }
+
+    /// Waits until all devices have come. Without success the group is aborted.
+    ///
+    /// # Errors
+    /// When not all come in time, NCCL cannot connect them, or the group is aborted meanwhile. [`NcclError::Stuck`] when
+    /// it cannot be aborted either.
+    pub fn until_whole(&self) -> Result<(), TorchError> {
+        self.standing
+            .until_formed(self.deadlines.connecting)
+            .map_err(|error| self.give_up(error))
     }
 
     /// Ends a group that did not come about.
-    fn give_up(self, error: TorchError) -> TorchError {
+    fn give_up(&self, error: TorchError) -> TorchError {
         self.abort();
         match self.departed(self.deadlines.parting) {
             Departure::Over => error,

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use m2t_torch::TorchError;
-use m2t_torch::collective::nccl::Deadlines;
+use m2t_torch::collective::nccl::{Deadlines, UniqueId};
 use m2t_torch::collective::{Collective, Departure, Handle, Nccl, Op};
 use tch::Tensor;
 
@@ -193,6 +193,24 @@ fn a_group_whose_members_do_not_all_come_is_given_up() {
     assert_eq!(aborts.len(), 2, "{aborts:?}");
     // And the process is as good as before.
     assert_eq!(on_all(&fake.group(2), |member| sum(member, 3).unwrap()), [6, 6]);
+}
+
+/// A hold of the generation while some of its devices are still on their way.
+#[test]
+fn an_abort_ends_the_wait_for_devices_that_do_not_come() {
+    let fake = Fake::new();
+    let backend = fake.backend();
+    let id = UniqueId::fresh(&backend.library).unwrap();
+    let group = Nccl::begin(&backend, id, (0, 2), PATIENT).unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| group.until_whole());
+        until(|| fake.calls_of("ncclCommInitRankConfig").len() == 1);
+        group.abort();
+        assert!(is_aborted(&waiter.join().unwrap()));
+    });
+    assert_eq!(group.departed(NEVER), Departure::Over);
+    drop(group);
+    assert_eq!(fake.calls_of("ncclCommAbort").len(), 1);
 }
 
 #[test]

@@ -116,7 +116,10 @@ impl Fake {
                 .into_iter()
                 .map(|index| {
                     let backend = &backend;
-                    scope.spawn(move || Nccl::connect(backend, id, (index, size), deadlines))
+                    scope.spawn(move || {
+                        let group = Nccl::begin(backend, id, (index, size), deadlines)?;
+                        group.until_whole().map(|()| group)
+                    })
                 })
                 .collect();
             connecting

@@ -131,8 +131,9 @@ fn a_real_nccl_is_opened_and_fails_in_words_without_a_gpu() {
         ..fake.backend()
     };
     // The fake driver is none for NCCL, which looks for one by itself; where there is a GPU, a group of one comes about.
-    match Nccl::connect(&backend, id, (0, 1), PATIENT) {
-        Ok(_) => println!("this machine has a GPU"),
+    let group = Nccl::begin(&backend, id, (0, 1), PATIENT).unwrap();
+    match group.until_whole() {
+        Ok(()) => println!("this machine has a GPU"),
         Err(error) => assert!(
             error.to_string().starts_with("NCCL: ncclCommInitRankConfig: "),
             "{error}"

@@ -264,7 +264,8 @@ impl Runner<'_> {
     }
 }
 
-/// How long to wait before looking again: not at all for what is over at once, and longer and longer, up to a millisecond.
+/// How long to wait before looking again: not at all for what is over at once, then longer and longer. A look costs a microsecond
+/// or two; the longest wait is a small part of what an operation of many megabytes takes.
 #[derive(Default)]
 struct Pace {
     n_looks: u32,
@@ -273,7 +274,7 @@ struct Pace {
 impl Pace {
     fn next(&mut self) -> Duration {
         const N_AT_ONCE: u32 = 32;
-        const LONGEST: Duration = Duration::from_millis(1);
+        const LONGEST: Duration = Duration::from_micros(100);
         self.n_looks = self.n_looks.saturating_add(1);
         match self.n_looks.checked_sub(N_AT_ONCE) {
             None => Duration::ZERO,
