@@ -21,7 +21,8 @@ pub struct Cleared {
 const YOUNG: Duration = Duration::from_secs(60);
 
 /// Removes this user's files `nccl-*` in `folder` (`/dev/shm`) that no process of `processes` (`/proc`) maps and that are older than
-/// a minute. Another's files, and those of runs that live, stay.
+/// a minute. Another's files, and those of runs that live, stay. Should a process that cannot be seen map one (in another container,
+/// say), only its name goes: within a minute all who need it have opened it.
 ///
 /// # Errors
 /// When one of the folders cannot be read.
