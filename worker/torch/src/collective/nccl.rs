@@ -2,12 +2,12 @@
 //!
 //! Why its C functions and not libtorch's process group or a crate's: those block, hide the communicator, or panic where NCCL is
 //! absent. The rules, each held by the module named:
-//! 1. A communicator is nonblocking, and each call of it is followed by polling until NCCL is done with it ([`runner`]).
-//! 2. Only one thread is inside NCCL with it, and none when it is aborted: the [`runner`] hands it over to [`abort`].
-//! 3. It is aborted, never destroyed ([`communicator`]): destroying waits for peers that may be dead.
-//! 4. Whoever waits is woken by the abort itself, not by NCCL, which does not reliably notice a dead peer ([`standing`]).
+//! 1. A communicator is nonblocking, and each call of it is followed by polling until NCCL is done with it (`runner`).
+//! 2. Only one thread is inside NCCL with it, and none when it is aborted: the `runner` hands it over to `abort`.
+//! 3. It is aborted, never destroyed (`communicator`): destroying waits for peers that may be dead.
+//! 4. Whoever waits is woken by the abort itself, not by NCCL, which does not reliably notice a dead peer (`standing`).
 //! 5. Each group has an id of its own ([`UniqueId`]). Bad releases are refused, and NVLS must be off ([`Library`]).
-//! 6. Operations run on a stream of their own, between events of libtorch's stream before and after ([`runner`]).
+//! 6. Operations run on a stream of their own, between events of libtorch's stream before and after (`runner`).
 //!
 //! An operation's end is waited for on the CPU, not by the stream alone: a step may only be committed when its sums are known to
 //! be whole, and after an abort they are not.
