@@ -4,6 +4,7 @@
 //! *device* is hardware (it hosts one rank or several); everything that must not depend on hardware is computed here,
 //! from the recipe and the step alone.
 
+pub mod gpu;
 pub mod ids;
 pub mod ledger;
 pub mod machine_link;
@@ -19,6 +20,7 @@ pub mod status;
 pub mod trainer_link;
 pub mod waits;
 
+pub use gpu::GpuName;
 pub use ids::{DeviceId, DeviceIndex, Generation, MachineName, Rank, Step, Timestamp};
 pub use placement::{DevicePlacement, Placement};
 pub use recipe::Recipe;

@@ -44,6 +44,11 @@ impl Waits {
         self.timeout
     }
 
+    /// How long a device's part of a group may take to let go of the hardware once it was aborted; past it only the end of the process does.
+    pub fn parting(self) -> Duration {
+        self.timeout + Duration::from_secs(1)
+    }
+
     /// How long a coordinator that was started again waits for the machines of its generation: their daemons try to connect at
     /// least once a second.
     pub fn recovery(self) -> Duration {
@@ -82,10 +87,11 @@ impl Waits {
     }
 
     /// All of them, the shortest first.
-    pub fn ladder(self) -> [(&'static str, Duration); 9] {
+    pub fn ladder(self) -> [(&'static str, Duration); 10] {
         [
             ("sign of life", self.sign_of_life()),
             ("machine lost", self.lost()),
+            ("device let go", self.parting()),
             ("coordinator back", self.recovery()),
             ("trainers connect", self.connecting()),
             ("trainer answers", self.answer()),
@@ -136,6 +142,6 @@ mod tests {
         let mut ladder = Waits::of(Duration::from_secs(3)).ladder();
         assert_eq!(out_of_order(&ladder), None);
         ladder[2].1 = Duration::from_millis(2_999);
-        assert_eq!(out_of_order(&ladder), Some(("machine lost", "coordinator back")));
+        assert_eq!(out_of_order(&ladder), Some(("machine lost", "device let go")));
     }
 }

@@ -64,6 +64,7 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("redb", &["m2t-coordinator"]),
     ("cc", &["m2t-torch"]),
     ("libc", &["m2t-torch"]),
+    ("libloading", &["m2t-torch"]),
     ("memmap2", &["m2t-data"]),
     ("tun-rs", &["m2t-tests"]),
     (

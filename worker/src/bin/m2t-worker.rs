@@ -36,7 +36,7 @@ struct Options {
     /// Where the coordinator listens.
     #[arg(long, value_name = "HOST:PORT")]
     coordinator: CoordinatorAddress,
-    /// What to train on: shares of the CPU (cpu:2), or GPU numbers (0-7; not yet in this version).
+    /// What to train on: shares of the CPU (cpu:2), or GPUs (gpu:8, gpu:0,2, 0-7, gpu:UUID; not yet in this version).
     #[arg(long, default_value = "cpu:1", value_name = "cpu:N|LIST")]
     devices: Devices,
     /// The machine's name in the run [default: its host name].

@@ -4,8 +4,8 @@
 //! A living daemon holds a lock on the file `owner` in its folder; the kernel lets go of it when the daemon is gone,
 //! however it went. The file gets its name when it is locked already, so an unlocked one is a dead daemon's. In `trainers`
 //! stand the ids of all processes the daemon started: only segments with one of them in their name are removed, once
-//! no process has that id. NCCL gives its segments random names and unlinks them itself as soon as all have opened them, so
-//! those are left alone.
+//! no process has that id. NCCL gives its segments random names and unlinks them itself as soon as all have opened them; what
+//! is left of them the trainers of GPUs remove, which see that nobody maps it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

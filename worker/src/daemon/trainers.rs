@@ -130,12 +130,19 @@ impl Trainers {
 /// Starts a trainer; its socket listens before it lives.
 fn start_process(program: &Path, socket: &Path) -> std::io::Result<(Child, UnixListener)> {
     let listener = UnixListener::bind(socket)?;
+    let child = command(program, socket).spawn()?;
+    Ok((child, listener))
+}
+
+fn command(program: &Path, socket: &Path) -> Command {
     let mut command = Command::new(program);
     // A broken group comes as news in one sentence; c10d would print a C++ backtrace of each connection as well.
     if std::env::var_os("TORCH_CPP_LOG_LEVEL").is_none() {
         command.env("TORCH_CPP_LOG_LEVEL", "FATAL");
     }
-    let child = command
+    // NCCL's groups are aborted and made anew in one process, which its NVLS does not outlive; m2t-torch insists.
+    command.env("NCCL_NVLS_ENABLE", "0");
+    command
         .arg("run")
         .arg("--link")
         .arg(socket)
@@ -143,9 +150,8 @@ fn start_process(program: &Path, socket: &Path) -> std::io::Result<(Child, UnixL
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    Ok((child, listener))
+        .kill_on_drop(true);
+    command
 }
 
 /// One process, as the task that attends it knows it.
@@ -335,6 +341,16 @@ mod tests {
             pass_on(output.as_bytes(), DeviceIndex(0), Some(Arc::clone(&last))).await;
             assert_eq!(*last.lock().unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn trainers_are_started_with_nvls_off() {
+        let command = command(Path::new("trainer"), Path::new("link"));
+        let nvls = command
+            .as_std()
+            .get_envs()
+            .find(|(name, _)| *name == "NCCL_NVLS_ENABLE");
+        assert_eq!(nvls, Some(("NCCL_NVLS_ENABLE".as_ref(), Some("0".as_ref()))));
     }
 
     #[test]

@@ -1,18 +1,22 @@
 //! Collectives of a group of devices: one trait, honest implementations.
 //!
-//! [`Solo`] is a group of one device, [`Gloo`] one of CPU devices over TCP; NCCL joins for GPUs. Operations are started
+//! [`Solo`] is a group of one device, [`Gloo`] one of CPU devices over TCP, [`Nccl`] one of GPUs. Operations are started
 //! in the same order on every device and each returns a [`Handle`] to wait for. Why a trait of our own and not
 //! c10d's backend class: the trainer needs few operations, each with an owner of the tensor it works on, and errors as values.
 //!
 //! A group is never mended: when a peer is lost or the placement changes, the survivors abort it, drop it and make a new one.
 
 mod gloo;
+pub mod nccl;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use tch::Tensor;
 
 pub use gloo::{Gloo, Meeting, Timeouts};
+pub use nccl::Nccl;
 
 use crate::TorchError;
 
@@ -49,16 +53,37 @@ pub trait Collective: Send + Sync {
     /// not over yet, and each later one, fails with [`TorchError::Aborted`], at once and not at its timeout. The peers'
     /// operations fail, too, as with a lost peer. What the tensor of a failed operation holds is undefined. Aborting again does nothing.
     fn abort(&self);
+
+    /// Whether an aborted group has let go of its device, `within` of the abort at the longest. A group that aborts in no time always has.
+    fn departed(&self, _within: Duration) -> Departure {
+        Departure::Over
+    }
+}
+
+/// How an abort ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a device that is stuck is freed by the end of its process alone"]
+pub enum Departure {
+    /// The device is free for another group.
+    Over,
+    /// Something never came back. Only the end of the process frees the device.
+    Stuck,
 }
 
 /// An operation that was started. Dropping it without waiting leaves the operation running.
 #[must_use = "the operation is not over before wait"]
-pub struct Handle(Option<gloo::Pending>);
+pub struct Handle(Option<Pending>);
+
+/// The end of an operation, as the thread that runs it tells it.
+type Pending = Receiver<Result<(), TorchError>>;
 
 impl Handle {
     /// Waits until the operation is over on this device. An error means that the group is broken for good.
     pub fn wait(self) -> Result<(), TorchError> {
-        self.0.map_or(Ok(()), |pending| pending.wait())
+        let panicked = || TorchError::Libtorch("the thread of the collectives panicked".to_owned());
+        self.0.map_or(Ok(()), |pending| {
+            pending.recv().unwrap_or_else(|_| Err(panicked()))
+        })
     }
 }
 

@@ -1,12 +1,15 @@
 //! The only C++ and the only `unsafe` around libtorch and its collectives. What stands here is what tch lacks: gradients
-//! that are views of one buffer, a hook when one is complete ([`autograd`]), groups of devices ([`collective`]),
-//! fewer passes over memory ([`norm`], [`flat`], [`memory`]), what time goes to ([`profile`]), and which libtorch this is ([`facts`]).
+//! that are views of one buffer, a hook when one is complete ([`autograd`]), groups of devices ([`collective`]), CUDA on a
+//! machine that has it ([`cuda`]), fewer passes over memory ([`norm`], [`flat`], [`memory`]), what time goes to ([`profile`]), and which
+//! libtorch this is ([`facts`]).
 //! It knows nothing of models, steps or ranks.
 
 pub mod autograd;
 pub mod collective;
+pub mod cuda;
 pub mod facts;
 pub mod flat;
+mod library;
 pub mod memory;
 pub mod norm;
 pub mod profile;
@@ -14,8 +17,12 @@ mod shim;
 
 use tch::Tensor;
 
+use crate::collective::nccl::NcclError;
+use crate::cuda::CudaError;
+pub use crate::library::LibraryError;
+
 /// What fails in this crate.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum TorchError {
     /// An exception of libtorch, with its message. Of a collective operation: a peer is lost.
     #[error("libtorch: {0}")]
@@ -23,6 +30,12 @@ pub enum TorchError {
     /// This device aborted the group; no peer is to blame.
     #[error("the group of devices was aborted")]
     Aborted,
+    /// Of the driver, or of libtorch's CUDA half.
+    #[error(transparent)]
+    Cuda(#[from] CudaError),
+    /// Of NCCL. Of a collective operation: a peer may be lost.
+    #[error(transparent)]
+    Nccl(#[from] NcclError),
 }
 
 impl From<tch::TchError> for TorchError {

@@ -48,13 +48,14 @@ pub fn run(life: &mut Life, data: &Data, start: &Start, membership: &Arc<Members
     let donation = first_state(life, start, &ranks, membership)?;
     let first_step = start.start_from.step();
     let mut feed = Feed::start(start, index, &plan, (&ranks, first_step), membership)?;
-    let group = group::join(start, &*life.link, membership)?;
+    let group = group::join(start, &*life.link, membership, &life.hardware)?;
     let end = in_group(life, (start, &plan, &ranks), (donation, &group), |training| {
         training.run(&mut feed, membership)
     });
     if end.is_err() {
         // The peers notice, and nothing that was started is waited for.
         group.abort();
+        group::departed(start, &*group)?;
     }
     end
 }

@@ -24,16 +24,20 @@ impl From<Held> for Leave {
     }
 }
 
-/// Of an operation of the group.
+/// Of an operation of the group. What CUDA fails in is this device's own failure: the process cannot use its GPU again.
 impl From<TorchError> for Leave {
     fn from(error: TorchError) -> Self {
-        Self::Broken(format!("the group is broken: {error}"))
+        match error {
+            TorchError::Cuda(error) => Self::Failed(error.into()),
+            error => Self::Broken(format!("the group is broken: {error}")),
+        }
     }
 }
 
 impl From<Broken> for Leave {
     fn from(error: Broken) -> Self {
         match error {
+            Broken::Collective(TorchError::Cuda(error)) => Self::Failed(error.into()),
             Broken::Collective(_) => Self::Broken(error.to_string()),
             Broken::Gradients(_) | Broken::NotFinite { .. } | Broken::Images { .. } | Broken::ReducerGone => {
                 Self::Failed(error.into())
@@ -51,5 +55,27 @@ impl From<LoadError> for Leave {
 impl From<anyhow::Error> for Leave {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use m2t_torch::cuda::CudaError;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_own_gpu_ends_the_process_and_a_lost_peer_the_group() {
+        let lost = || TorchError::Libtorch("connection reset".to_owned());
+        let own = || TorchError::Cuda(CudaError::NoGpu);
+        for leave in [Leave::from(lost()), Leave::from(Broken::Collective(lost()))] {
+            assert!(
+                matches!(&leave, Leave::Broken(reason) if reason.contains("connection reset")),
+                "{leave:?}"
+            );
+        }
+        for leave in [Leave::from(own()), Leave::from(Broken::Collective(own()))] {
+            assert!(matches!(leave, Leave::Failed(_)), "{leave:?}");
+        }
     }
 }

@@ -12,6 +12,7 @@ pub mod export;
 pub mod feed;
 pub mod generation;
 pub mod group;
+pub mod hardware;
 pub mod knn;
 pub mod leave;
 pub mod life;

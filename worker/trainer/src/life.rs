@@ -19,6 +19,7 @@ use m2t_common::trainer_link::{Prepare, Start};
 use crate::checkpoint::Writer;
 use crate::feed::Data;
 use crate::generation::{self, End};
+use crate::hardware::Hardware;
 use crate::leave::Leave;
 use crate::link::{Link, Order};
 use crate::membership::Membership;
@@ -28,6 +29,8 @@ use crate::state::State;
 pub struct Life {
     /// Whoever runs it.
     pub link: Arc<dyn Link>,
+    /// What it computes on.
+    pub hardware: Hardware,
     /// The generation it is in, or was last in; 0 before the first.
     pub generation: Generation,
     /// The state between generations; always whole.
@@ -46,10 +49,11 @@ struct Of {
 
 impl Life {
     /// A process that has done nothing yet.
-    pub fn new(link: Arc<dyn Link>) -> Self {
+    pub fn new(link: Arc<dyn Link>, hardware: Hardware) -> Self {
         Self {
             writer: Writer::start(Arc::clone(&link)),
             link,
+            hardware,
             generation: Generation(0),
             kept: None,
             of: None,

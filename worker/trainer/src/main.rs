@@ -14,6 +14,7 @@ use m2t_common::report::News;
 use m2t_common::trainer_link::Start;
 use m2t_trainer::checkpoint;
 use m2t_trainer::export::{self, Export, Names, Side};
+use m2t_trainer::hardware::Hardware;
 use m2t_trainer::knn::{self, Features, classify};
 use m2t_trainer::life::Life;
 use m2t_trainer::link::{ByHand, Daemon, Link, Order};
@@ -194,7 +195,7 @@ fn under_a_daemon(socket: &std::path::Path) -> anyhow::Result<()> {
         std::process::exit(1);
     })?;
     let link: Arc<dyn Link> = Arc::new(link);
-    let mut life = Life::new(Arc::clone(&link));
+    let mut life = Life::new(Arc::clone(&link), Hardware::Cpu);
     life.live(&orders).inspect_err(|error| {
         let reason = format!("{error:#}");
         link.tell(life.generation, News::Failed { reason });
@@ -213,7 +214,7 @@ fn by_hand(file: &std::path::Path) -> anyhow::Result<()> {
     let membership = Arc::new(Membership::new(start.generation));
     order.send(Order::Start(Box::new(start), membership))?;
     drop(order);
-    Life::new(Arc::new(ByHand)).live(&orders)
+    Life::new(Arc::new(ByHand), Hardware::Cpu).live(&orders)
 }
 
 /// Should the daemon be killed, this process must not go on holding its device. The signal fires when the daemon's spawning

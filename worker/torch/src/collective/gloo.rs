@@ -111,7 +111,7 @@ impl Gloo {
             ended,
         };
         self.order(Order::Run(started));
-        Ok(Handle(Some(Pending(end))))
+        Ok(Handle(Some(end)))
     }
 
     fn order(&self, order: Order) {
@@ -191,19 +191,6 @@ impl Collective for Gloo {
     fn abort(&self) {
         self.peers.abort();
         self.order(Order::LetGo);
-    }
-}
-
-/// The end of an operation, to wait for.
-pub(super) struct Pending(Receiver<Result<(), TorchError>>);
-
-impl Pending {
-    pub(super) fn wait(&self) -> Result<(), TorchError> {
-        self.0.recv().unwrap_or_else(|_| {
-            Err(TorchError::Libtorch(
-                "the thread of the collectives panicked".to_owned(),
-            ))
-        })
     }
 }
 

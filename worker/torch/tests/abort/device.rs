@@ -171,7 +171,7 @@ fn reduce_on_and_on(group: &dyn Collective, n_elements: i64, enough: &AtomicBool
 fn reason(error: &TorchError) -> &'static str {
     match error {
         TorchError::Aborted => "aborted",
-        TorchError::Libtorch(_) => "lost",
+        TorchError::Libtorch(_) | TorchError::Cuda(_) | TorchError::Nccl(_) => "lost",
     }
 }
 
