@@ -3,6 +3,7 @@
 //! Everything else it says goes to standard error. It judges nothing: a slow result is a result. What it measures is built
 //! first, and never a thing the user did not just build.
 
+mod convergence;
 mod line;
 mod loader;
 mod recovery;
@@ -40,7 +41,7 @@ pub(crate) struct BenchArguments {
     /// How often the baseline is measured: a minute or more each time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     baseline_runs: u32,
-    /// The photographs, a folder of class folders; for the loader only.
+    /// The photographs, a folder of class folders; for loader and convergence.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Make pictures of the size and weight of ImageNet's out of them first; for the loader only.
@@ -72,6 +73,9 @@ step: images a second of the training step on made images: ResNet-50, 224 px, 16
   --against pytorch runs M2T_SHARED/baselines/pytorch_step.py in between. It needs a Python with torch and torchvision:
   M2T_PYTHON, or the .python/ that `cargo xtask test` installs. `m2t-trainer measure --profile` says where the time goes.
 
+convergence: the mean loss of the third epoch of `m2t train` in mixed bfloat16, beside the same run in float32. ResNet-18, 64 px,
+  batches of 64 on two ranks. --data DIR names the photographs; --runs says how many seeds, each two runs of minutes.
+
 A line has: bench, case, median, unit, runs, machine; against a baseline also baseline, baseline_median,
 baseline_runs, baseline_steps_lost and ratio (above 1: we are better). recovery adds:
   seconds      every time measured, in order
@@ -85,6 +89,8 @@ step adds:
   peak_mib, baseline_peak_mib  the most memory that the process had resident
   sum_seconds  how long the sum of the gradients took; sum_hidden: what share of it the step did not wait for
   cpu_flags    what the processor has of vector instructions
+convergence adds:
+  differences  of the losses, as a share of float32's, seed by seed
 Steps are stamped when their line arrives in metrics.jsonl, looked at every 2 ms.
 
 Example:
@@ -99,6 +105,8 @@ enum Name {
     Loader,
     /// A training step.
     Step,
+    /// Mixed bfloat16 beside float32 on real photographs.
+    Convergence,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -135,6 +143,22 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
             bail!(
                 "--against torchrun goes with recovery, --against pillow with loader, --against pytorch with step"
             )
+        }
+        (Name::Convergence, Some(_)) => {
+            bail!("convergence has its own baseline, float32; leave --against out")
+        }
+        (Name::Convergence, None) => {
+            ensure!(
+                arguments.cases.is_empty(),
+                "convergence has no --cases to choose from"
+            );
+            let Some(data) = &arguments.data else {
+                bail!("convergence needs photographs: --data DIR, a folder of class folders");
+            };
+            set_up::run(workspace)?;
+            let bench = bench("convergence")?;
+            fleet::build(workspace, interrupt, &["--workspace"])?;
+            convergence::run(&bench, data, arguments.runs)
         }
         (Name::Step, against) => {
             ensure!(arguments.cases.is_empty(), "step has no --cases to choose from");
