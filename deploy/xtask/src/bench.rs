@@ -3,6 +3,7 @@
 //! Everything else it says goes to standard error. It judges nothing: a slow result is a result. What it measures is built
 //! first, and never a thing the user did not just build.
 
+mod checkpoint;
 mod line;
 mod loader;
 mod recovery;
@@ -65,6 +66,10 @@ loader: images a second of one thread's CPU time, decoded and made two views of 
   --against pillow runs M2T_SHARED/baselines/pillow_views.py on the same files. It needs a Python with Pillow and numpy:
   M2T_PYTHON, or the .python/ that `cargo xtask test` installs.
 
+checkpoint: ResNet-50's whole state (student, momentum, teacher and statistics, 412 MB) saved, with every fsync, loaded and verified,
+  and how long training stands for it. Cases: save, load, stall. --against pytorch runs torch.save with fsync and torch.load on
+  the same tensors and disk. It needs a Python with torch: M2T_PYTHON, or the .python/ that `cargo xtask test` installs.
+
 A line has: bench, case, median, unit, runs, machine; against a baseline also baseline, baseline_median,
 baseline_runs, baseline_steps_lost and ratio (above 1: we are better). recovery adds:
   seconds      every time measured, in order
@@ -74,11 +79,16 @@ baseline_runs, baseline_steps_lost and ratio (above 1: we are better). recovery 
 loader adds:
   milliseconds_per_image  of the stages decode, crop, jitter, blur, rest, normalize
   images, pixels_per_image, bits_per_pixel
+checkpoint adds:
+  seconds      every time measured, in order
+  bytes        of the state's file
+  copy_seconds  with stall: one copy of as many bytes from memory to memory, by one thread
 Steps are stamped when their line arrives in metrics.jsonl, looked at every 2 ms.
 
 Example:
   cargo xtask bench recovery --runs 10 --against torchrun > recovery.jsonl
-  cargo xtask bench loader --data ../shared/datasets/clothing/train --like-imagenet --against pillow";
+  cargo xtask bench loader --data ../shared/datasets/clothing/train --like-imagenet --against pillow
+  cargo xtask bench checkpoint --runs 7 --against pytorch";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Name {
@@ -86,6 +96,8 @@ enum Name {
     Recovery,
     /// From a file's bytes to two views.
     Loader,
+    /// From the state to the disk and back.
+    Checkpoint,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -94,6 +106,8 @@ enum Baseline {
     Torchrun,
     /// The published pipeline, for the loader.
     Pillow,
+    /// torch.save and torch.load, for the checkpoint.
+    Pytorch,
 }
 
 /// What all parts of a bench need.
@@ -114,8 +128,19 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
         })
     };
     match (arguments.name, arguments.against) {
-        (Name::Recovery, Some(Baseline::Pillow)) | (Name::Loader, Some(Baseline::Torchrun)) => {
-            bail!("--against torchrun goes with recovery, --against pillow with loader")
+        (Name::Recovery, Some(Baseline::Pillow | Baseline::Pytorch))
+        | (Name::Loader, Some(Baseline::Torchrun | Baseline::Pytorch))
+        | (Name::Checkpoint, Some(Baseline::Torchrun | Baseline::Pillow)) => {
+            bail!("--against torchrun goes with recovery, pillow with loader, and pytorch with checkpoint")
+        }
+        (Name::Checkpoint, _) => {
+            ensure!(
+                arguments.data.is_none() && !arguments.like_imagenet && arguments.cases.is_empty(),
+                "checkpoint has no --cases to choose from and looks at no photographs"
+            );
+            set_up::run(workspace)?;
+            fleet::build(workspace, interrupt, &["-pm2t-trainer"])?;
+            checkpoint::run(&bench("checkpoint")?, arguments)
         }
         (Name::Recovery, _) => {
             ensure!(
