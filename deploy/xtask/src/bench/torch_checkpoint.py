@@ -44,7 +44,9 @@ def seconds(work):
 state = tensors(sys.argv[1])
 path, runs = sys.argv[2], int(sys.argv[3])
 said = {"save": [], "load": []}
-for _ in range(runs):
+for run in range(runs):
+    if run:
+        os.remove(path)
     said["save"].append(seconds(lambda: save(state, path)))
     said["load"].append(seconds(lambda: torch.load(path)))
 os.remove(path)

@@ -1,8 +1,9 @@
 //! Checkpoints read back. Whichever way, all of one is verified: each file as its manifest says, and the state as a whole.
 //!
 //! Why [`load`] streams: a resume waits for it. Each block is read once and looked at while it is in the processor's cache, by three
-//! threads that share it: one hashes the file, one hashes the state, one brings its tensors into place. No second copy of the state
-//! is made.
+//! threads that share it: one hashes the state, one brings its tensors into place, and one hashes the file, if that says more. No
+//! second copy of the state is made. The state's digest covers each tensor's name, type, shape and bytes, and the step; if the
+//! file's description is, byte for byte, the one that is written for these, every byte of the file is verified by that.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -16,7 +17,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use tch::Tensor;
 
-use super::CheckpointError;
+use super::{CheckpointError, file};
 use crate::state::contents::{Entry, entries, vectors};
 use crate::state::snapshot::{Digest, NamedBytes, dtype, require};
 use crate::state::{Snapshot, SnapshotError, State};
@@ -91,35 +92,45 @@ fn parse(folder: &Path, manifest: &Manifest, bytes: &[u8]) -> Result<Snapshot, C
 /// When the checkpoint is not as its manifest says, or is whole and of another network.
 pub fn load(folder: &Path, manifest: &Manifest, mut state: State) -> Result<State, LoadError> {
     let expected = verify_others(folder, manifest)?;
-    let mut file = File::open(folder.join(STATE_FILE)).map_err(unreadable(folder))?;
-    let header = header(&mut file).map_err(unreadable(folder))?;
+    let mut state_file = File::open(folder.join(STATE_FILE)).map_err(unreadable(folder))?;
+    let header = header(&mut state_file).map_err(unreadable(folder))?;
     let tensors = tensors(&header).map_err(|problem| damaged(folder, format!("{STATE_FILE}: {problem}")))?;
     let (targets, misfit) = match targets(&state, &tensors) {
         Ok(targets) => (targets, None),
         // Damage, if it is that, is told instead of what it looks like.
         Err(misfit) => (vec![None; tensors.len()], Some(misfit)),
     };
+    let canonical = file::header(manifest.step, tensors.clone()).is_ok_and(|canonical| canonical == header);
     let plan = Plan { tensors, targets };
     let statistics = state.history.own().into_iter().collect();
     let vectors = vectors(&state, &statistics);
     let found = thread::scope(|scope| {
-        let (senders, receivers): (Vec<_>, Vec<_>) = (0..3).map(|_| sync_channel(WAITING)).unzip();
-        let [of_file, of_state, of_tensors] = receivers.try_into().expect("there are three");
-        let plan = &plan;
-        let read = scope.spawn(move || plan.read(&mut file, senders));
-        let file_digest = scope.spawn(|| hash_file(&header, of_file));
+        let (to_state, of_state) = sync_channel(WAITING);
+        let (to_tensors, of_tensors) = sync_channel(WAITING);
+        let mut senders = vec![to_state, to_tensors];
+        let (plan, header) = (&plan, &header);
+        let file_digest = (!canonical).then(|| {
+            let (to_file, of_file) = sync_channel(WAITING);
+            senders.push(to_file);
+            scope.spawn(move || hash_file(header, of_file))
+        });
+        let read = scope.spawn(move || plan.read(&mut state_file, senders));
         let state_digest = scope.spawn(|| plan.hash_state(Digest::of(manifest.step), of_state));
         plan.put(&vectors, of_tensors);
         let n_read = read.join().expect(NO_PANIC)?;
         let size = header.len() as u64 + n_read;
         io::Result::Ok((
             size,
-            file_digest.join().expect(NO_PANIC),
+            file_digest.map(|hashing| hashing.join().expect(NO_PANIC)),
             state_digest.join().expect(NO_PANIC),
         ))
     });
     let (size, file_digest, state_digest) = found.map_err(unreadable(folder))?;
-    require_file(folder, expected, (size, &file_digest))?;
+    let same = |file: &FileEntry| {
+        let digest = file_digest.as_ref().unwrap_or(&file.blake3);
+        require_file(folder, Some(file), (size, digest))
+    };
+    expected.map_or(Ok(()), same)?;
     require_state(folder, manifest, &state_digest)?;
     if let Some(misfit) = misfit {
         return Err(misfit.into());
