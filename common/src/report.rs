@@ -95,6 +95,31 @@ pub struct CheckpointReport {
     pub step: Step,
     /// Digest of the whole state.
     pub state_digest: String,
+    /// What it cost.
+    #[serde(default)]
+    pub cost: CheckpointCost,
+}
+
+/// What a checkpoint cost; zeros where whoever wrote it did not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointCost {
+    /// How long training stood while the state was copied.
+    pub stall: Duration,
+    /// How long writing took beside training, to the last fsync.
+    pub writing: Duration,
+    /// Bytes of the state's file.
+    pub n_bytes: u64,
+}
+
+impl CheckpointCost {
+    /// In words for people, if it was said.
+    pub fn told(self) -> Option<String> {
+        let milliseconds = self.stall.as_secs_f64() * 1e3;
+        let (megabytes, seconds) = (self.n_bytes as f64 / 1e6, self.writing.as_secs_f64());
+        (self != Self::default()).then(|| {
+            format!("training stood {milliseconds:.0} ms, {megabytes:.1} MB were written in {seconds:.2} s")
+        })
+    }
 }
 
 /// News of one device in one generation; the daemon hands them on as they come.

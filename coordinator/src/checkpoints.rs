@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use m2t_common::Recipe;
 use m2t_common::manifest::{CheckpointName, FORMAT, MANIFEST_FILE, Manifest, STATE_FILE};
-use m2t_common::report::CheckpointReport;
+use m2t_common::report::{CheckpointCost, CheckpointReport};
 use m2t_coordinator_core::{DiskFacts, FoundCheckpoint, ResumeError};
 
 /// Why a folder is not a complete checkpoint.
@@ -190,6 +190,7 @@ fn found(name: CheckpointName, manifest: Manifest) -> FoundCheckpoint {
             name,
             step: manifest.step,
             state_digest: manifest.state_digest,
+            cost: CheckpointCost::default(),
         },
         n_samples: manifest.n_samples,
     }

@@ -148,12 +148,12 @@ impl Core {
         if !self.verifying.remove(&report.name) || self.phase.outcome().is_some() {
             return;
         }
-        let name = report.name.clone();
+        let (name, cost) = (report.name.clone(), report.cost);
         self.unwritten = None;
         let upto = report.step;
         self.persist(Record::Checkpoint(report), effects);
         self.count_upto(upto, effects);
-        self.note(Notice::Checkpoint { name }, effects);
+        self.note(Notice::Checkpoint { name, cost }, effects);
         self.keep_newest(effects);
     }
 

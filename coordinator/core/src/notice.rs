@@ -3,7 +3,7 @@
 use m2t_common::machine_link::StartFrom;
 use m2t_common::manifest::CheckpointName;
 use m2t_common::order::Order;
-use m2t_common::report::ReplacedFile;
+use m2t_common::report::{CheckpointCost, ReplacedFile};
 use m2t_common::{DeviceId, Generation, MachineName, Step};
 
 use crate::reason::{DrainReason, EndCause, Failure, LostBy, Refusal, list, start_of};
@@ -196,10 +196,12 @@ pub enum Notice {
         why: DrainReason,
     },
     /// A checkpoint is complete.
-    #[error("checkpoint {name} is complete and verified")]
+    #[error("checkpoint {name} is complete and verified{}", cost.told().map_or(String::new(), |cost| format!("; {cost}")))]
     Checkpoint {
         /// Which.
         name: CheckpointName,
+        /// What it cost.
+        cost: CheckpointCost,
     },
     /// A checkpoint cannot be used.
     #[error("checkpoint {name} is damaged and was set aside: {problem}")]

@@ -20,7 +20,7 @@ use m2t_common::machine_link::{
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::resolve;
 use m2t_common::recipe::written::Source;
-use m2t_common::report::{CheckpointReport, News, Rendezvous, StepReport};
+use m2t_common::report::{CheckpointCost, CheckpointReport, News, Rendezvous, StepReport};
 use m2t_common::{DeviceId, DeviceIndex, Generation, Placement, Recipe, Step, Timestamp};
 use std::time::Duration;
 
@@ -56,6 +56,7 @@ fn checkpoint(step: u64) -> CheckpointReport {
         name: CheckpointName::new(Step(step)),
         step: Step(step),
         state_digest: format!("d{step}"),
+        cost: CheckpointCost::default(),
     }
 }
 

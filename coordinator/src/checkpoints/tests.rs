@@ -58,6 +58,7 @@ impl Fixture {
             name: CheckpointName::new(Step(step)),
             step: Step(step),
             state_digest: format!("digest {step}"),
+            cost: CheckpointCost::default(),
         }
     }
 }

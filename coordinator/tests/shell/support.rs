@@ -10,7 +10,7 @@ use m2t_common::machine_link::{
     DataFacts, DeviceFacts, FromMachine, Group, Hello, Outcome, ToMachine, Welcome, Work,
 };
 use m2t_common::manifest::{CheckpointName, FORMAT, FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
-use m2t_common::report::{CheckpointReport, News, Rendezvous, StepReport};
+use m2t_common::report::{CheckpointCost, CheckpointReport, News, Rendezvous, StepReport};
 use m2t_common::status::Status;
 use m2t_common::{DeviceIndex, Generation, Step};
 use m2t_coordinator::{Args, open, serve};
@@ -215,6 +215,7 @@ pub(crate) fn write_checkpoint(welcome: &Welcome, step: u64) -> CheckpointReport
         name,
         step: Step(step),
         state_digest: format!("d{step}"),
+        cost: CheckpointCost::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything else it says goes to standard error. It judges nothing: a slow result is a result. What it measures is built
 //! first, and never a thing the user did not just build.
 
+mod checkpoint;
 mod convergence;
 mod line;
 mod loader;
@@ -76,6 +77,10 @@ step: images a second of the training step on made images: ResNet-50, 224 px, 16
 convergence: the mean loss of the third epoch of `m2t train` in mixed bfloat16, beside the same run in float32. ResNet-18, 64 px,
   batches of 64 on two ranks. --data DIR names the photographs; --runs says how many seeds, each two runs of minutes.
 
+checkpoint: ResNet-50's whole state (student, momentum, teacher and statistics, 412 MB) saved, with every fsync, loaded and verified,
+  and how long training stands for it. Cases: save, load, stall. --against pytorch runs torch.save with fsync and torch.load on
+  the same tensors and disk. It needs a Python with torch: M2T_PYTHON, or the .python/ that `cargo xtask test` installs.
+
 A line has: bench, case, median, unit, runs, machine; against a baseline also baseline, baseline_median,
 baseline_runs, baseline_steps_lost and ratio (above 1: we are better). recovery adds:
   seconds      every time measured, in order
@@ -91,11 +96,16 @@ step adds:
   cpu_flags    what the processor has of vector instructions
 convergence adds:
   differences  of the losses, as a share of float32's, seed by seed
+checkpoint adds:
+  seconds      every time measured, in order
+  bytes        of the state's file
+  copy_seconds  with stall: one copy of as many bytes from memory to memory, by one thread
 Steps are stamped when their line arrives in metrics.jsonl, looked at every 2 ms.
 
 Example:
   cargo xtask bench recovery --runs 10 --against torchrun > recovery.jsonl
-  cargo xtask bench loader --data ../shared/datasets/clothing/train --like-imagenet --against pillow";
+  cargo xtask bench loader --data ../shared/datasets/clothing/train --like-imagenet --against pillow
+  cargo xtask bench checkpoint --runs 7 --against pytorch";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Name {
@@ -107,6 +117,8 @@ enum Name {
     Step,
     /// Mixed bfloat16 beside float32 on real photographs.
     Convergence,
+    /// From the state to the disk and back.
+    Checkpoint,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -115,7 +127,7 @@ enum Baseline {
     Torchrun,
     /// The published pipeline, for the loader.
     Pillow,
-    /// The published step, for the step.
+    /// The published step for the step; torch.save and torch.load for the checkpoint.
     Pytorch,
 }
 
@@ -139,9 +151,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
     match (arguments.name, arguments.against) {
         (Name::Recovery, Some(Baseline::Pillow | Baseline::Pytorch))
         | (Name::Loader, Some(Baseline::Torchrun | Baseline::Pytorch))
-        | (Name::Step, Some(Baseline::Torchrun | Baseline::Pillow)) => {
+        | (Name::Step | Name::Checkpoint, Some(Baseline::Torchrun | Baseline::Pillow)) => {
             bail!(
-                "--against torchrun goes with recovery, --against pillow with loader, --against pytorch with step"
+                "--against torchrun goes with recovery, pillow with loader, pytorch with step and checkpoint"
             )
         }
         (Name::Convergence, Some(_)) => {
@@ -170,6 +182,15 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
             let bench = bench("step")?;
             fleet::build(workspace, interrupt, &["-pm2t-trainer"])?;
             step::run(&bench, arguments.runs, against.is_some())
+        }
+        (Name::Checkpoint, _) => {
+            ensure!(
+                arguments.data.is_none() && !arguments.like_imagenet && arguments.cases.is_empty(),
+                "checkpoint has no --cases to choose from and looks at no photographs"
+            );
+            set_up::run(workspace)?;
+            fleet::build(workspace, interrupt, &["-pm2t-trainer"])?;
+            checkpoint::run(&bench("checkpoint")?, arguments)
         }
         (Name::Recovery, _) => {
             ensure!(

@@ -1,7 +1,11 @@
 //! News of devices: `report.proto` and `m2t_common::report`.
 
+use std::time::Duration;
+
 use m2t_common::manifest::CheckpointName;
-use m2t_common::report::{CheckpointReport, News, RankSamples, Rendezvous, ReplacedFile, Stage, StepReport};
+use m2t_common::report::{
+    CheckpointCost, CheckpointReport, News, RankSamples, Rendezvous, ReplacedFile, Stage, StepReport,
+};
 use m2t_common::shard::Sample;
 use m2t_common::{Rank, Step};
 
@@ -185,6 +189,9 @@ impl From<CheckpointReport> for wire::CheckpointReport {
             name: report.name.to_string(),
             step: report.step.0,
             state_digest: report.state_digest,
+            stall: Some(duration_to_wire(report.cost.stall)),
+            writing: Some(duration_to_wire(report.cost.writing)),
+            n_bytes: report.cost.n_bytes,
         }
     }
 }
@@ -198,10 +205,21 @@ impl TryFrom<wire::CheckpointReport> for CheckpointReport {
             let problem = format!("{} is not the step of {name}", report.step);
             return Err(invalid("CheckpointReport.step")(&problem));
         }
+        // A daemon of before they were told sends none.
+        let told = |duration: Option<_>, field| {
+            duration.map_or(Ok(Duration::ZERO), |duration| {
+                duration_from_wire(Some(duration), field)
+            })
+        };
         Ok(Self {
             step: name.step(),
             name,
             state_digest: report.state_digest,
+            cost: CheckpointCost {
+                stall: told(report.stall, "CheckpointReport.stall")?,
+                writing: told(report.writing, "CheckpointReport.writing")?,
+                n_bytes: report.n_bytes,
+            },
         })
     }
 }

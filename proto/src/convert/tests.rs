@@ -8,7 +8,9 @@ use m2t_common::machine_link::{
 };
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::written::{Source, resolve};
-use m2t_common::report::{CheckpointReport, News, RankSamples, Rendezvous, ReplacedFile, Stage, StepReport};
+use m2t_common::report::{
+    CheckpointCost, CheckpointReport, News, RankSamples, Rendezvous, ReplacedFile, Stage, StepReport,
+};
 use m2t_common::shard::Sample;
 use m2t_common::status::{DeviceStatus, Event, MachineStatus, PhaseName, Progress, Status};
 use m2t_common::{DeviceId, DeviceIndex, DevicePlacement, Generation, Placement, Rank, Step, Timestamp};
@@ -31,7 +33,24 @@ fn checkpoint() -> CheckpointReport {
         name: CheckpointName::new(Step(400)),
         step: Step(400),
         state_digest: "abc".into(),
+        cost: CheckpointCost {
+            stall: Duration::from_millis(34),
+            writing: Duration::from_micros(215_750),
+            n_bytes: 412_071_560,
+        },
     }
+}
+
+#[test]
+fn a_checkpoint_of_a_daemon_that_does_not_say_what_it_cost_is_let_in() {
+    let older = wire::CheckpointReport {
+        name: "step-000000400".into(),
+        step: 400,
+        ..Default::default()
+    };
+    let report = CheckpointReport::try_from(older).unwrap();
+    assert_eq!(report.cost, CheckpointCost::default());
+    assert_eq!(report.cost.told(), None);
 }
 
 fn all_news() -> Vec<News> {
@@ -348,7 +367,7 @@ fn what_would_become_a_path_or_a_name_is_checked() {
     let lying = wire::CheckpointReport {
         name: "step-000000400".into(),
         step: 401,
-        state_digest: String::new(),
+        ..Default::default()
     };
     assert_eq!(
         field_of(CheckpointReport::try_from(lying)),

@@ -21,10 +21,12 @@ pub fn render(status: &Status) -> String {
     let checkpoint = status.checkpoint.as_ref().map_or_else(
         || "checkpoint    none yet".to_owned(),
         |checkpoint| {
+            let cost = checkpoint.cost.told();
             format!(
-                "checkpoint    {}  digest {}",
+                "checkpoint    {}  digest {}{}",
                 checkpoint.name,
-                short(&checkpoint.state_digest)
+                short(&checkpoint.state_digest),
+                cost.map_or(String::new(), |cost| format!("  {cost}"))
             )
         },
     );

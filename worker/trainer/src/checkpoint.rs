@@ -2,23 +2,25 @@
 //!
 //! A folder `checkpoints/step-000000400` holds `state.safetensors` and, written last, `manifest.json` with sizes and
 //! digests. It appears under its name only when it is complete and on the disk. [`Writer`] writes on a thread of its own
-//! from a snapshot, so that training goes on.
+//! from a frozen state, so that training goes on; [`load`] brings one back into a state.
 
+mod file;
+mod load;
+pub mod measure;
 mod writer;
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use m2t_common::manifest::{CheckpointName, FORMAT, FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
+use m2t_common::manifest::{CheckpointName, FORMAT, MANIFEST_FILE, Manifest, STATE_FILE};
 use m2t_common::recipe::Recipe;
-use m2t_common::report::CheckpointReport;
-use safetensors::tensor::TensorView;
-use safetensors::{SafeTensorError, SafeTensors};
+use m2t_common::report::{CheckpointCost, CheckpointReport};
 
-use crate::state::Snapshot;
-use crate::state::snapshot::NamedBytes;
+use crate::state::snapshot::Pieces;
+use file::Written;
+pub use load::{LoadError, load, manifest, read};
 pub use writer::{Job, Need, Writer};
 
 /// A checkpoint that cannot be written or read.
@@ -52,18 +54,18 @@ pub struct Belonging {
     pub n_samples: u64,
 }
 
-/// Writes `snapshot` below `folder` (the run's `checkpoints/`), durably.
+/// Writes the tensors of a state below `folder` (the run's `checkpoints/`), durably. The report's `stall` is for whoever took them.
 pub fn write(
     folder: &Path,
-    snapshot: &Snapshot,
+    pieces: &Pieces<'_>,
     belonging: &Belonging,
 ) -> Result<CheckpointReport, CheckpointError> {
-    let name = CheckpointName::new(snapshot.step);
+    let began = Instant::now();
+    let name = CheckpointName::new(pieces.step);
     let beside = folder.join(format!(".{name}.tmp"));
     let target = folder.join(name.as_str());
-    let state_digest = snapshot.digest();
-    write_folder(&beside, snapshot, belonging, &state_digest)
-        .and_then(|()| put_in_place(&beside, &target, folder))
+    let written = write_folder(&beside, pieces, belonging)
+        .and_then(|written| put_in_place(&beside, &target, folder).map(|()| written))
         .map_err(|cause| {
             // Half a checkpoint would keep the disk full that made it half.
             let _ = fs::remove_dir_all(&beside);
@@ -74,52 +76,38 @@ pub fn write(
         })?;
     Ok(CheckpointReport {
         name,
-        step: snapshot.step,
-        state_digest,
+        step: pieces.step,
+        state_digest: written.state_digest,
+        cost: CheckpointCost {
+            stall: Duration::ZERO,
+            writing: began.elapsed(),
+            n_bytes: written.entry.size,
+        },
     })
 }
 
-fn write_folder(
-    folder: &Path,
-    snapshot: &Snapshot,
-    belonging: &Belonging,
-    state_digest: &str,
-) -> io::Result<()> {
+fn write_folder(folder: &Path, pieces: &Pieces<'_>, belonging: &Belonging) -> io::Result<Written> {
     // What an earlier attempt left.
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     fs::create_dir_all(folder)?;
-    let file = folder.join(STATE_FILE);
-    let views = snapshot.tensors.iter().map(|(name, tensor)| {
-        let view =
-            TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes).map_err(io::Error::other)?;
-        Ok((name.as_str(), view))
-    });
-    let views = views.collect::<io::Result<Vec<_>>>()?;
-    let metadata = HashMap::from([("step".to_owned(), snapshot.step.to_string())]);
-    safetensors::serialize_to_file(views, Some(metadata), &file).map_err(|error| match error {
-        SafeTensorError::IoError(source) => source,
-        other => io::Error::other(other),
-    })?;
-    File::open(&file)?.sync_all()?;
+    let written = file::write(&folder.join(STATE_FILE), pieces)?;
     let manifest = Manifest {
         format: FORMAT,
-        step: snapshot.step,
+        step: pieces.step,
         n_samples: belonging.n_samples,
         recipe_digest: belonging.recipe.digest(),
         recipe: belonging.recipe.clone(),
-        state_digest: state_digest.to_owned(),
-        files: vec![entry(&file)?],
+        state_digest: written.state_digest.clone(),
+        files: vec![written.entry.clone()],
     };
-    let state = file;
     let file = folder.join(MANIFEST_FILE);
     fs::write(&file, serde_json::to_vec_pretty(&manifest)?)?;
     File::open(&file)?.sync_all()?;
-    // The state was written through a private temporary file; it is for whoever may read the manifest.
-    fs::set_permissions(&state, fs::metadata(&file)?.permissions())?;
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    Ok(written)
 }
 
 fn put_in_place(beside: &Path, target: &Path, folder: &Path) -> io::Result<()> {
@@ -130,66 +118,6 @@ fn put_in_place(beside: &Path, target: &Path, folder: &Path) -> io::Result<()> {
     }
     fs::rename(beside, target)?;
     File::open(folder)?.sync_all()
-}
-
-fn entry(file: &Path) -> io::Result<FileEntry> {
-    let mut hasher = blake3::Hasher::new();
-    let size = io::copy(&mut File::open(file)?, &mut hasher)?;
-    let name = file
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    Ok(FileEntry {
-        name,
-        size,
-        blake3: hasher.finalize().to_hex().to_string(),
-    })
-}
-
-/// Reads the checkpoint in `folder` and verifies it, file by file and as a whole.
-pub fn read(folder: &Path) -> Result<(Manifest, Snapshot), CheckpointError> {
-    let unreadable = |source| CheckpointError::Read {
-        path: folder.to_owned(),
-        source,
-    };
-    let damaged = |problem: String| CheckpointError::Damaged {
-        path: folder.to_owned(),
-        problem,
-    };
-    let bytes = fs::read(folder.join(MANIFEST_FILE)).map_err(unreadable)?;
-    let manifest: Manifest =
-        serde_json::from_slice(&bytes).map_err(|e| damaged(format!("its manifest: {e}")))?;
-    if manifest.format != FORMAT {
-        let problem = format!("its format is {}, this version reads {FORMAT}", manifest.format);
-        return Err(damaged(problem));
-    }
-    for expected in &manifest.files {
-        let found = entry(&folder.join(&expected.name)).map_err(unreadable)?;
-        if found != *expected {
-            return Err(damaged(format!("{} is not as its manifest says", expected.name)));
-        }
-    }
-    let bytes = fs::read(folder.join(STATE_FILE)).map_err(unreadable)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(format!("{STATE_FILE}: {e}")))?;
-    let named = |(name, view): (String, TensorView<'_>)| {
-        let tensor = NamedBytes {
-            dtype: view.dtype(),
-            shape: view.shape().to_vec(),
-            bytes: view.data().to_vec(),
-        };
-        (name, tensor)
-    };
-    let snapshot = Snapshot {
-        step: manifest.step,
-        tensors: file.tensors().into_iter().map(named).collect(),
-    };
-    if snapshot.digest() != manifest.state_digest {
-        return Err(damaged(
-            "its tensors do not have the digest its manifest says".to_owned(),
-        ));
-    }
-    Ok((manifest, snapshot))
 }
 
 /// The checkpoint a user means by `path`: the folder itself, or the newest of a run's output folder.

@@ -138,14 +138,13 @@ fn made(start: &Start, ranks: &[Rank]) -> anyhow::Result<State> {
 
 fn read(start: &Start, ranks: &[Rank], name: &CheckpointName) -> anyhow::Result<State> {
     let folder = start.output.join("checkpoints").join(name.as_str());
-    let (manifest, snapshot) = checkpoint::read(&folder)?;
+    let manifest = checkpoint::manifest(&folder)?;
     let differences = manifest.recipe.differences(&start.recipe);
     ensure!(
         differences.is_empty(),
         "{} was made by another recipe: {differences:?}",
         folder.display()
     );
-    let mut state = State::blank(&start.recipe, ranks)?;
-    state.restore(&snapshot)?;
-    Ok(state)
+    let blank = State::blank(&start.recipe, ranks)?;
+    Ok(checkpoint::load(&folder, &manifest, blank)?)
 }

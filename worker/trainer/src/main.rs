@@ -91,6 +91,8 @@ enum Command {
     },
     /// Measure the step on made images; prints a line of JSON, and before it, of several devices, where the first is met.
     Measure(Question),
+    /// Measure saving and loading a checkpoint of ResNet-50's whole state; prints a line of JSON.
+    MeasureCheckpoint(checkpoint::measure::Question),
     /// Write a checkpoint's encoder as a safetensors file that torchvision and timm load, in float32.
     #[command(after_long_help = export::LOADING)]
     Export {
@@ -173,6 +175,13 @@ fn run(command: Command) -> anyhow::Result<()> {
                 println!("{}", serde_json::json!({ "meet": meeting }));
             })?;
             println!("{}", serde_json::to_string(&answer)?);
+            Ok(())
+        }
+        Command::MeasureCheckpoint(question) => {
+            println!(
+                "{}",
+                serde_json::to_string(&checkpoint::measure::measure(&question)?)?
+            );
             Ok(())
         }
         Command::Export { run, to, side, names } => {

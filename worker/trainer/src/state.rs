@@ -4,6 +4,8 @@
 //! nothing beyond the step. With global statistics every device holds the same whole state; with local ones each holds its own
 //! ranks' statistics, and [`State::snapshot`] brings them together.
 
+pub(crate) mod contents;
+pub mod frozen;
 pub mod history;
 pub mod parameters;
 pub mod snapshot;
@@ -18,6 +20,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::model::Network;
 use crate::model::initial;
+use crate::model::layout::Extent;
+pub use frozen::{Buffers, Frozen};
 pub use history::{Histories, History};
 pub use parameters::Parameters;
 pub use snapshot::{Snapshot, SnapshotError};
@@ -50,8 +54,16 @@ impl State {
     /// A state with nothing in it, to be overwritten whole by another device's. Nothing is drawn for it.
     pub fn blank(recipe: &Recipe, ranks: &[Rank]) -> Result<Self, TorchError> {
         let network = Arc::new(Network::new(&recipe.model));
-        let nothing = Tensor::zeros([network.layout.extent().n_elements], options(recipe));
-        Self::from_parameters(recipe, network, ranks, &nothing)
+        let layout = &network.layout;
+        let vector = |extent: Extent| parameters::blank(layout, extent, options(recipe));
+        Ok(Self {
+            step: Step(0),
+            student: Parameters::learning(layout, vector(layout.extent())),
+            teacher: Parameters::following(layout, network.teacher, vector(network.teacher)),
+            momentum: vector(layout.extent()),
+            history: histories(recipe, &network, ranks),
+            network,
+        })
     }
 
     /// The state before the first step with these student parameters, flat.
@@ -68,12 +80,7 @@ impl State {
             student: Parameters::learning(layout, flat.copy()),
             teacher: Parameters::following(layout, network.teacher, teacher),
             momentum: flat.zeros_like(),
-            history: Histories::new(
-                recipe.training.teacher_statistics,
-                &network,
-                ranks,
-                options(recipe),
-            ),
+            history: histories(recipe, &network, ranks),
             network,
         })
     }
@@ -83,6 +90,26 @@ impl State {
     pub fn snapshot(&self, world: u32, group: &dyn Collective) -> Result<Snapshot, TorchError> {
         let gathered = self.history.gather(world, group)?;
         Ok(snapshot::take(self, &gathered))
+    }
+
+    /// A copy of it as it lies in memory, for a checkpoint, in one of `buffers`. Of a group it needs what [`State::snapshot`] needs.
+    pub fn freeze(
+        &self,
+        world: u32,
+        group: &dyn Collective,
+        buffers: &Buffers,
+    ) -> Result<Frozen, TorchError> {
+        let gathered = self.history.gather(world, group)?;
+        Ok(frozen::freeze(self, &gathered, buffers))
+    }
+
+    /// Bytes of [`State::freeze`]'s copy.
+    pub fn n_frozen_bytes(&self, world: u32) -> usize {
+        let n_histories = match self.history {
+            Histories::Shared(_) => 1,
+            Histories::PerRank(_) => world as usize,
+        };
+        frozen::n_bytes(self, n_histories)
     }
 
     /// The digest of a snapshot of it, tensor by tensor without one being made; none with local statistics, of which a device has
@@ -100,6 +127,11 @@ impl State {
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<(), SnapshotError> {
         snapshot::restore(self, snapshot)
     }
+}
+
+fn histories(recipe: &Recipe, network: &Network, ranks: &[Rank]) -> Histories {
+    let kind = recipe.training.teacher_statistics;
+    Histories::new(kind, network, ranks, options(recipe))
 }
 
 /// Kind and device of a state's tensors.

@@ -43,6 +43,10 @@ impl Training<'_> {
     /// # Errors
     /// [`Leave`]; nothing but committed steps has been told.
     pub fn run(&mut self, feed: &mut Feed, membership: &Arc<Membership>) -> Result<End, Leave> {
+        if self.trainer.group().index() == 0 {
+            let n_bytes = self.trainer.state.n_frozen_bytes(self.world());
+            self.writer.make_ready(n_bytes);
+        }
         let mut boundary = Boundary::GoOn;
         let mut began = Instant::now();
         while !self.is_last() && boundary == Boundary::GoOn {
@@ -95,17 +99,20 @@ impl Training<'_> {
         Ok(End::Done)
     }
 
-    /// Hands a snapshot to the writer on the first device; the others give their part.
+    /// Hands a copy of the state to the writer on the first device; the others give their part.
     fn checkpoint(&mut self, need: Need, membership: &Arc<Membership>) -> Result<(), Leave> {
         let group = Arc::clone(self.trainer.group());
         let (state, world) = (&self.trainer.state, self.world());
         if group.index() > 0 {
             return Ok(state.give_to_snapshot(world, &*group)?);
         }
+        let began = Instant::now();
+        let frozen = state.freeze(world, &*group, self.writer.buffers())?;
         let job = Job {
             generation: self.start.generation,
             folder: self.start.output.join("checkpoints"),
-            snapshot: state.snapshot(world, &*group)?,
+            frozen,
+            stall: began.elapsed(),
             belonging: Belonging {
                 recipe: self.start.recipe.clone(),
                 n_samples: self.start.n_samples,

@@ -75,7 +75,7 @@ fn prepare(folder: &Path, settings: &str) -> PathBuf {
         n_samples: N_SAMPLES,
     };
     let snapshot = state.snapshot(WORLD, &Solo::default()).unwrap();
-    checkpoint::write(&folder.join("checkpoints"), &snapshot, &belonging).unwrap();
+    checkpoint::write(&folder.join("checkpoints"), &snapshot.pieces(), &belonging).unwrap();
     for (side, names) in [("student", "timm"), ("teacher", "torchvision")] {
         let exported = Command::new(env!("CARGO_BIN_EXE_m2t-trainer"))
             .arg("export")

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use m2t_common::machine_link::{Boundary, Group, StartFrom};
 use m2t_common::manifest::CheckpointName;
-use m2t_common::report::{CheckpointReport, News, Rendezvous, StepReport};
+use m2t_common::report::{CheckpointCost, CheckpointReport, News, Rendezvous, StepReport};
 use m2t_common::{DeviceId, Generation, Step};
 
 use crate::machine::members;
@@ -279,6 +279,7 @@ pub(crate) fn checkpoint(step: u64) -> CheckpointReport {
         name: CheckpointName::new(Step(step)),
         step: Step(step),
         state_digest: format!("d{step}"),
+        cost: CheckpointCost::default(),
     }
 }
 

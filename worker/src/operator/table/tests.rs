@@ -1,7 +1,7 @@
 //! The table as an operator reads it.
 
 use m2t_common::manifest::CheckpointName;
-use m2t_common::report::CheckpointReport;
+use m2t_common::report::{CheckpointCost, CheckpointReport};
 use m2t_common::{DeviceIndex, Generation, Step};
 
 use super::*;
@@ -68,6 +68,7 @@ fn status() -> Status {
             name: CheckpointName::new(Step(124)),
             step: Step(124),
             state_digest: "0123456789abcdef0123456789abcdef".to_owned(),
+            cost: CheckpointCost::default(),
         }),
         events: vec![Event {
             at: Timestamp(45_296_000),

@@ -16,7 +16,7 @@ use m2t_common::{Generation, Step};
 use super::{Belonging, write};
 use crate::link::Link;
 use crate::membership::{Held, Membership};
-use crate::state::Snapshot;
+use crate::state::frozen::{Buffers, Frozen, Ordered};
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -37,11 +37,24 @@ pub struct Job {
     /// The run's `checkpoints/`.
     pub folder: PathBuf,
     /// What is written.
-    pub snapshot: Snapshot,
+    pub frozen: Frozen,
+    /// How long training stood for it.
+    pub stall: Duration,
     /// Of which run.
     pub belonging: Belonging,
     /// How much hangs on it.
     pub need: Need,
+}
+
+/// A job whose tensors are in a file's order; tried again, they need not be brought there again.
+struct Attempt {
+    step: Step,
+    generation: Generation,
+    folder: PathBuf,
+    state: Ordered,
+    stall: Duration,
+    belonging: Belonging,
+    need: Need,
 }
 
 enum Request {
@@ -50,10 +63,11 @@ enum Request {
     Flush(SyncSender<()>),
 }
 
-/// Writes snapshots in the order they come, one at a time; each is told of once it is on the disk, or cannot be.
+/// Writes frozen states in the order they come, one at a time; each is told of once it is on the disk, or cannot be.
 pub struct Writer {
     requests: SyncSender<Request>,
     asked: Option<(Step, Need)>,
+    buffers: Buffers,
 }
 
 impl Writer {
@@ -65,13 +79,25 @@ impl Writer {
         Self {
             requests,
             asked: None,
+            buffers: Buffers::default(),
         }
     }
 
-    /// Hands a snapshot over. When the disk is slower than the run this waits; a hold ends the wait, and the snapshot is
+    /// Where states to be written are copied to.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// Fetches memory for the first copy, while training begins.
+    pub fn make_ready(&self, n_bytes: usize) {
+        let buffers = self.buffers.clone();
+        std::thread::spawn(move || buffers.make_ready(n_bytes));
+    }
+
+    /// Hands a frozen state over. When the disk is slower than the run this waits; a hold ends the wait, and the state is
     /// written all the same.
     pub fn write(&mut self, job: Job, membership: &Arc<Membership>) -> Result<(), Held> {
-        self.asked = Some((job.snapshot.step, job.need));
+        self.asked = Some((job.frozen.step, job.need));
         match self.requests.try_send(Request::Write(Box::new(job))) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(request)) => {
@@ -101,7 +127,7 @@ impl Writer {
 const WORKS: &str = "the writer works as long as the process: it only copies bytes";
 
 fn work(requests: &Receiver<Request>, link: &dyn Link) {
-    let mut unwritten: Option<Box<Job>> = None;
+    let mut unwritten: Option<Attempt> = None;
     let mut waiting = Vec::new();
     loop {
         let request = match unwritten {
@@ -109,12 +135,16 @@ fn work(requests: &Receiver<Request>, link: &dyn Link) {
             Some(_) => requests.recv_timeout(PAUSE),
         };
         match request {
-            Ok(Request::Write(job)) => unwritten = Some(job),
+            Ok(Request::Write(job)) => {
+                // What it takes the place of gives its memory back first.
+                drop(unwritten.take());
+                unwritten = Some(Attempt::of(*job));
+            }
             Ok(Request::Flush(done)) => waiting.push(done),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        unwritten = unwritten.filter(|job| !attempt(job, link));
+        unwritten = unwritten.filter(|attempt| !attempt.is_last(link));
         if unwritten.is_none() {
             for done in waiting.drain(..) {
                 // Whoever asked may have been held meanwhile.
@@ -124,17 +154,34 @@ fn work(requests: &Receiver<Request>, link: &dyn Link) {
     }
 }
 
-/// Tries to write; whether nothing is left to do for it.
-fn attempt(job: &Job, link: &dyn Link) -> bool {
-    let written = write(&job.folder, &job.snapshot, &job.belonging);
-    let is_written = written.is_ok();
-    let news = match written {
-        Ok(report) => News::Checkpointed(report),
-        Err(error) => News::CheckpointFailed {
-            step: job.snapshot.step,
-            reason: error.to_string(),
-        },
-    };
-    link.tell(job.generation, news);
-    is_written || job.need == Need::Should
+impl Attempt {
+    fn of(job: Job) -> Self {
+        Self {
+            step: job.frozen.step,
+            generation: job.generation,
+            folder: job.folder,
+            state: job.frozen.in_order(),
+            stall: job.stall,
+            belonging: job.belonging,
+            need: job.need,
+        }
+    }
+
+    /// Tries to write; whether nothing is left to do for it.
+    fn is_last(&self, link: &dyn Link) -> bool {
+        let written = write(&self.folder, &self.state.pieces(), &self.belonging);
+        let is_written = written.is_ok();
+        let news = match written {
+            Ok(mut report) => {
+                report.cost.stall = self.stall;
+                News::Checkpointed(report)
+            }
+            Err(error) => News::CheckpointFailed {
+                step: self.step,
+                reason: error.to_string(),
+            },
+        };
+        link.tell(self.generation, news);
+        is_written || self.need == Need::Should
+    }
 }

@@ -42,7 +42,7 @@ fn run(recipe: &Recipe) -> (TempDir, State) {
         n_samples: 100,
     };
     let snapshot = state.snapshot(WORLD, &Solo::default()).unwrap();
-    checkpoint::write(&output.path().join("checkpoints"), &snapshot, &belonging).unwrap();
+    checkpoint::write(&output.path().join("checkpoints"), &snapshot.pieces(), &belonging).unwrap();
     (output, state)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use m2t_torch::autograd::{on_gradient_ready, set_gradient};
 use m2t_torch::{TorchError, flat};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::model::layout::{Extent, Layout, Parameter, Role};
 use crate::sum::buckets::Filling;
@@ -76,9 +76,31 @@ impl Parameters {
 /// A parameter's stretch of a flat vector, in its shape. Weights of convolutions lie there channels last, [out, k, k, in], as the
 /// activations do: convolutions take them as they are.
 pub fn view(flat: &Tensor, parameter: &Parameter) -> Tensor {
-    let own = flat.narrow(0, parameter.offset, parameter.len());
-    match parameter.shape[..] {
+    stretch(flat, parameter.offset, &parameter.shape)
+}
+
+/// A flat vector whose parameters hold anything, to be overwritten; its padding is zeros, as it must be. Filling 400 MB first would take
+/// as long as reading them.
+pub(super) fn blank(layout: &Layout, extent: Extent, options: (Kind, Device)) -> Tensor {
+    let flat = Tensor::empty([extent.n_elements], options);
+    let parameters = &layout.parameters[..extent.n_parameters];
+    let ends = parameters.iter().map(|p| p.offset + p.len());
+    let begins = parameters
+        .iter()
+        .skip(1)
+        .map(|p| p.offset)
+        .chain([extent.n_elements]);
+    for (end, begin) in ends.zip(begins) {
+        let _ = flat.narrow(0, end, begin - end).zero_();
+    }
+    flat
+}
+
+/// So many elements from `offset` on, in this shape.
+pub(super) fn stretch(flat: &Tensor, offset: i64, shape: &[i64]) -> Tensor {
+    let own = flat.narrow(0, offset, shape.iter().product());
+    match *shape {
         [to, from, height, width] => own.view([to, height, width, from]).permute([0, 3, 1, 2]),
-        _ => own.view(parameter.shape.as_slice()),
+        _ => own.view(shape),
     }
 }

@@ -1,7 +1,4 @@
 //! A snapshot: every tensor of the state by name, as bytes; and the digest that tells two states apart.
-//!
-//! Names are torchvision's for the encoder and the published ones for the heads, under `student.`, `teacher.` and `momentum.`;
-//! statistics are `running_mean` and `running_var` of their layer, with `rank3.` before where each rank has its own.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +7,9 @@ use m2t_torch::bytes_of;
 use safetensors::Dtype;
 use tch::{Kind, Tensor};
 
-use super::parameters::view;
+use super::contents::{entries, vectors};
+use super::parameters::stretch;
 use super::{Histories, State};
-use crate::model::layout::{Layout, NormLayer, Parameter};
 
 /// The whole state as named bytes, in the order of the names.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,41 +45,92 @@ pub enum SnapshotError {
     },
 }
 
+/// A state's tensors as a file holds them, in the order of the names, wherever their bytes lie.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    /// Commits done.
+    pub step: Step,
+    /// Its tensors.
+    pub tensors: Vec<Piece<'a>>,
+}
+
+/// One tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Shape.
+    pub shape: &'a [usize],
+    /// Elements in row-major order, little endian.
+    pub bytes: &'a [u8],
+}
+
 impl Snapshot {
+    /// The same, borrowed.
+    pub fn pieces(&self) -> Pieces<'_> {
+        let tensors = self.tensors.iter().map(|(name, tensor)| Piece {
+            name,
+            dtype: tensor.dtype,
+            shape: &tensor.shape,
+            bytes: &tensor.bytes,
+        });
+        Pieces {
+            step: self.step,
+            tensors: tensors.collect(),
+        }
+    }
+
     /// BLAKE3 over step, names, types, shapes and bytes: equal states, equal digests, in whatever file they lie.
     pub fn digest(&self) -> String {
+        self.pieces().digest()
+    }
+}
+
+impl Pieces<'_> {
+    /// What [`Snapshot::digest`] says of the same tensors.
+    pub fn digest(&self) -> String {
         let mut digest = Digest::of(self.step);
-        for (name, tensor) in &self.tensors {
-            digest.add(name, tensor);
+        for tensor in &self.tensors {
+            digest.begin(tensor.name, tensor.dtype, tensor.shape);
+            digest.add(tensor.bytes);
         }
         digest.text()
     }
 }
 
 /// The digest of a state in the making; tensors come in the order of their names.
-struct Digest(blake3::Hasher);
+pub(crate) struct Digest(blake3::Hasher);
 
 impl Digest {
-    fn of(step: Step) -> Self {
+    /// Of a state at this step.
+    pub(crate) fn of(step: Step) -> Self {
         let mut hasher = blake3::Hasher::new_derive_key("m2t 2026 state digest");
         hasher.update(&step.0.to_le_bytes());
         Self(hasher)
     }
 
-    fn add(&mut self, name: &str, tensor: &NamedBytes) {
+    /// The next tensor; its bytes follow.
+    pub(crate) fn begin(&mut self, name: &str, dtype: Dtype, shape: &[usize]) {
         let hasher = &mut self.0;
-        for part in [name.as_bytes(), tensor.dtype.to_string().as_bytes()] {
+        for part in [name.as_bytes(), dtype.to_string().as_bytes()] {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
-        hasher.update(&(tensor.shape.len() as u64).to_le_bytes());
-        for side in &tensor.shape {
+        hasher.update(&(shape.len() as u64).to_le_bytes());
+        for side in shape {
             hasher.update(&(*side as u64).to_le_bytes());
         }
-        hasher.update(&tensor.bytes);
     }
 
-    fn text(&self) -> String {
+    /// Some of its bytes.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// In hexadecimal.
+    pub(crate) fn text(&self) -> String {
         self.0.finalize().to_hex().to_string()
     }
 }
@@ -92,19 +140,17 @@ pub(super) fn digest(state: &State) -> Option<String> {
     let Histories::Shared(history) = &state.history else {
         return None;
     };
-    let own = (String::new(), history.views());
-    let mut tensors = named(state, std::iter::once((&own.0, &own.1)));
-    tensors.sort_by(|(one, _), (other, _)| one.cmp(other));
     let mut digest = Digest::of(state.step);
-    for (name, tensor) in &tensors {
-        digest.add(name, &bytes(tensor));
+    for (name, tensor) in named(state, &BTreeMap::from([(String::new(), history.views())])) {
+        digest.begin(&name, dtype(tensor.kind()), &shape(&tensor));
+        digest.add(&bytes_of(&tensor));
     }
     Some(digest.text())
 }
 
 /// All of `state`, with the statistics of all ranks as gathered.
 pub(super) fn take(state: &State, gathered: &BTreeMap<String, [Tensor; 4]>) -> Snapshot {
-    let tensors = named(state, gathered.iter())
+    let tensors = named(state, gathered)
         .into_iter()
         .map(|(name, tensor)| (name, bytes(&tensor)))
         .collect();
@@ -116,8 +162,7 @@ pub(super) fn take(state: &State, gathered: &BTreeMap<String, [Tensor; 4]>) -> S
 
 /// Overwrites what `state` holds.
 pub(super) fn restore(state: &mut State, snapshot: &Snapshot) -> Result<(), SnapshotError> {
-    let own = state.history.own();
-    let targets = named(state, own.iter().map(|(prefix, vectors)| (prefix, vectors)));
+    let targets = named(state, &state.history.own().into_iter().collect());
     let mut sources = Vec::with_capacity(targets.len());
     for (name, target) in &targets {
         let source = snapshot
@@ -125,15 +170,7 @@ pub(super) fn restore(state: &mut State, snapshot: &Snapshot) -> Result<(), Snap
             .get(name)
             .ok_or_else(|| SnapshotError::Missing { name: name.clone() })?;
         let expected = (dtype(target.kind()), shape(target));
-        if (source.dtype, &source.shape) != (expected.0, &expected.1) {
-            let text = |dtype: Dtype, shape: &[usize]| format!("{dtype} {shape:?}");
-            let (got, expected) = (text(source.dtype, &source.shape), text(expected.0, &expected.1));
-            return Err(SnapshotError::Other {
-                name: name.clone(),
-                got,
-                expected,
-            });
-        }
+        require(name, (source.dtype, &source.shape), (expected.0, &expected.1))?;
         sources.push(source);
     }
     // Only now, when all of it fits: a refused snapshot leaves the state as it was.
@@ -150,64 +187,33 @@ pub(super) fn restore(state: &mut State, snapshot: &Snapshot) -> Result<(), Snap
     Ok(())
 }
 
-/// Every tensor with its name; parameters and own statistics share the state's memory.
-fn named<'a>(
-    state: &State,
-    statistics: impl Iterator<Item = (&'a String, &'a [Tensor; 4])>,
-) -> Vec<(String, Tensor)> {
-    let layout = &state.network.layout;
-    let (student, teacher) = (
-        layout.parameters.as_slice(),
-        &layout.parameters[..state.network.teacher.n_parameters],
-    );
-    let mut named = Vec::new();
-    push_parameters(&mut named, "student", student, &state.student.flat);
-    push_parameters(&mut named, "momentum", student, &state.momentum);
-    push_parameters(&mut named, "teacher", teacher, &state.teacher.flat);
-    for (prefix, [student_mean, student_var, teacher_mean, teacher_var]) in statistics {
-        let layers = teacher_layers(layout, state.network.teacher.n_norms);
-        push_statistics(
-            &mut named,
-            &format!("{prefix}student"),
-            &layout.norms,
-            [student_mean, student_var],
-        );
-        push_statistics(
-            &mut named,
-            &format!("{prefix}teacher"),
-            layers,
-            [teacher_mean, teacher_var],
-        );
+/// Refuses a tensor of another type or shape than the network's.
+pub(crate) fn require(
+    name: &str,
+    got: (Dtype, &[usize]),
+    expected: (Dtype, &[usize]),
+) -> Result<(), SnapshotError> {
+    if got == expected {
+        return Ok(());
     }
-    named
+    let text = |(dtype, shape): (Dtype, &[usize])| format!("{dtype} {shape:?}");
+    Err(SnapshotError::Other {
+        name: name.to_owned(),
+        got: text(got),
+        expected: text(expected),
+    })
 }
 
-fn teacher_layers(layout: &Layout, n: usize) -> &[NormLayer] {
-    &layout.norms[..n]
-}
-
-fn push_parameters(named: &mut Vec<(String, Tensor)>, side: &str, parameters: &[Parameter], flat: &Tensor) {
-    named.extend(
-        parameters
-            .iter()
-            .map(|p| (format!("{side}.{}", p.name), view(flat, p))),
-    );
-}
-
-fn push_statistics(
-    named: &mut Vec<(String, Tensor)>,
-    side: &str,
-    layers: &[NormLayer],
-    [mean, var]: [&Tensor; 2],
-) {
-    for layer in layers {
-        for (what, flat) in [("running_mean", mean), ("running_var", var)] {
-            named.push((
-                format!("{side}.{}.{what}", layer.name),
-                flat.narrow(0, layer.offset, layer.channels),
-            ));
-        }
-    }
+/// Every tensor with its name, in the order of the names; parameters and own statistics share the state's memory.
+fn named(state: &State, statistics: &BTreeMap<String, [Tensor; 4]>) -> Vec<(String, Tensor)> {
+    let vectors = vectors(state, statistics);
+    entries(&state.network, statistics.keys())
+        .into_iter()
+        .map(|entry| {
+            let tensor = stretch(&vectors[entry.vector], entry.offset, &entry.shape);
+            (entry.name, tensor)
+        })
+        .collect()
 }
 
 fn bytes(tensor: &Tensor) -> NamedBytes {
@@ -226,7 +232,8 @@ fn shape(tensor: &Tensor) -> Vec<usize> {
         .collect()
 }
 
-fn dtype(kind: Kind) -> Dtype {
+/// Of a state's tensors, as a file names it.
+pub(crate) fn dtype(kind: Kind) -> Dtype {
     match kind {
         Kind::Double => Dtype::F64,
         Kind::Float => Dtype::F32,
