@@ -17,6 +17,7 @@ pub mod report;
 pub mod schedule;
 pub mod shard;
 pub mod status;
+pub mod tensor_facts;
 pub mod trainer_link;
 pub mod waits;
 

@@ -4,6 +4,7 @@
 
 mod desk;
 mod disk;
+mod doctor;
 mod hostile;
 mod other_data;
 mod published;

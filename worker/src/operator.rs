@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod data;
+pub mod doctor;
 pub mod help;
 pub mod orders;
 pub mod progress;

@@ -13,6 +13,7 @@ pub mod listing;
 pub mod loader;
 pub mod pack;
 mod parallel;
+pub mod sample;
 mod simd;
 pub mod synth;
 

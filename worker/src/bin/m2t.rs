@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::daemon::CoordinatorAddress;
 use m2t_worker::operator::orders::{self, Order};
-use m2t_worker::operator::{Refused, audit, data, help, recipe, run_trainer, status, train};
+use m2t_worker::operator::{Refused, audit, data, doctor, help, recipe, run_trainer, status, train};
 
 /// Trains encoders without labels (Momentum² Teacher), watches runs, works with their recipes, data and checkpoints.
 #[derive(Parser)]
@@ -34,6 +34,8 @@ enum Command {
     Status(StatusOptions),
     #[command(flatten)]
     Order(Order),
+    /// Look whether this machine is fit to train, and print what to mend.
+    Doctor(doctor::Options),
     /// Print a recipe with the source of each value; without a name, list the published runs.
     Recipe(recipe::Options),
     /// Prove from a run's output folder that every sample counted exactly once.
@@ -143,6 +145,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Train(options) => train::train(&options),
         Command::Status(options) => show_status(&options),
         Command::Order(order) => give_order(order),
+        Command::Doctor(options) => doctor::run(&options, &mut std::io::stdout()),
         Command::Recipe(options) => recipe::run(&options, &mut std::io::stdout()),
         Command::Audit(options) => audit::run(&options, &mut std::io::stdout()),
         Command::Data(DataCommand::Synth(options)) => make_data(options),

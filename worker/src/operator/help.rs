@@ -14,6 +14,7 @@ Examples, from nothing to a tested encoder on this machine:
   m2t knn --features teacher --checkpoint outputs/demo \\
       --train photographs/train --val photographs/val
 
+  m2t doctor                          what is wrong with this machine
   m2t recipe                          the published runs
   m2t recipe 32x_v100_100e            all keys of one
 
@@ -55,3 +56,29 @@ Examples:
   m2t checkpoint digest outputs/demo/checkpoints/step-000000400
 
 Exit codes: 0 printed; 1 there is no checkpoint that verifies.";
+
+/// Of `m2t doctor`.
+pub const DOCTOR: &str = "\
+Each check is a line: ok; warn, a run works, but worse than it could, or not for
+long; bad, a run will not work; skip, not asked for, or it cannot be seen. After
+TO DO stands what to mend. Nothing is mended here. What the estimates of memory
+and room say is good to a half. Of the link the round trip is measured, not the
+throughput: gradients do not go through the coordinator.
+
+Checks: programs, libtorch, instruction-set, devices, driver, gpus, nccl,
+cpu-limit, threads, memory-limit, memory, open-files, process-limit,
+locked-memory, shared-memory, leftovers, strays, coordinator, clock, round-trip,
+data, decoding, output, output-space, output-shared.
+
+With --json one line: an array of objects, one a check and in this order, with
+the texts \"check\" (as above), \"state\" (ok, warn, bad or skip), \"found\", and,
+where the state is warn or bad, \"mend\". Names and states are stable, the other
+texts are for people.
+
+Examples:
+  m2t doctor --data /data/imagenet/train -d cpu:8 -f 32x_v100_100e
+  m2t doctor --data /fast/packed --output /shared/runs/resnet50 \\
+      --coordinator 10.0.0.1:7117 --devices gpu:8
+  m2t doctor --json
+
+Exit codes: 0 nothing is bad; 1 something is; 2 what was typed was refused.";

@@ -7,6 +7,7 @@
 
 pub mod augment;
 pub mod checkpoint;
+pub mod doctor;
 pub mod donate;
 pub mod export;
 pub mod feed;

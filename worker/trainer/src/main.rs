@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 use m2t_common::report::News;
 use m2t_common::trainer_link::Start;
 use m2t_trainer::checkpoint;
+use m2t_trainer::doctor;
 use m2t_trainer::export::{self, Export, Names, Side};
 use m2t_trainer::hardware::Hardware;
 use m2t_trainer::knn::{self, Features, classify};
@@ -89,6 +90,8 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         threads: u32,
     },
+    /// Print a line of JSON on libtorch, the driver, GPUs and NCCL of this machine; `m2t doctor` judges it.
+    Doctor,
     /// Measure the step on made images; prints a line of JSON, and before it, of several devices, where the first is met.
     Measure(Question),
     /// Measure saving and loading a checkpoint of ResNet-50's whole state; prints a line of JSON.
@@ -168,6 +171,10 @@ fn run(command: Command) -> anyhow::Result<()> {
                 threads,
             };
             println!("{}", serde_json::to_string(&classify(&question)?)?);
+            Ok(())
+        }
+        Command::Doctor => {
+            println!("{}", serde_json::to_string(&doctor::look())?);
             Ok(())
         }
         Command::Measure(question) => {
