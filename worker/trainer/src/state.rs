@@ -41,20 +41,22 @@ pub struct State {
 
 impl State {
     /// The state before the first step: drawn from the seed; the teacher is a copy of the student.
-    pub fn initial(recipe: &Recipe, ranks: &[Rank]) -> Result<Self, TorchError> {
+    /// They are drawn on the CPU, so that they are the same on every device.
+    pub fn initial(recipe: &Recipe, ranks: &[Rank], device: Device) -> Result<Self, TorchError> {
         let network = Arc::new(Network::new(&recipe.model));
-        let flat = initial::parameters(&network.layout, recipe.training.seed, options(recipe));
+        let here = (kind(recipe), Device::Cpu);
+        let flat = initial::parameters(&network.layout, recipe.training.seed, here).to_device(device);
         Self::from_parameters(recipe, network, ranks, &flat)
     }
 
     /// A state with nothing in it, to be overwritten whole by another device's. Nothing is drawn for it.
-    pub fn blank(recipe: &Recipe, ranks: &[Rank]) -> Result<Self, TorchError> {
+    pub fn blank(recipe: &Recipe, ranks: &[Rank], device: Device) -> Result<Self, TorchError> {
         let network = Arc::new(Network::new(&recipe.model));
-        let nothing = Tensor::zeros([network.layout.extent().n_elements], options(recipe));
+        let nothing = Tensor::zeros([network.layout.extent().n_elements], (kind(recipe), device));
         Self::from_parameters(recipe, network, ranks, &nothing)
     }
 
-    /// The state before the first step with these student parameters, flat.
+    /// The state before the first step with these student parameters, flat, on the device where they lie.
     pub fn from_parameters(
         recipe: &Recipe,
         network: Arc<Network>,
@@ -72,10 +74,15 @@ impl State {
                 recipe.training.teacher_statistics,
                 &network,
                 ranks,
-                options(recipe),
+                (flat.kind(), flat.device()),
             ),
             network,
         })
+    }
+
+    /// Where its tensors lie.
+    pub fn device(&self) -> Device {
+        self.student.flat.device()
     }
 
     /// All of it, under the names of a checkpoint. With local statistics the other devices of the group must come to
@@ -102,13 +109,12 @@ impl State {
     }
 }
 
-/// Kind and device of a state's tensors.
-pub fn options(recipe: &Recipe) -> (Kind, Device) {
-    let kind = match recipe.training.dtype {
+/// What a state's tensors are made of.
+pub fn kind(recipe: &Recipe) -> Kind {
+    match recipe.training.dtype {
         Dtype::Float32 | Dtype::Bfloat16 => Kind::Float,
         Dtype::Float64 => Kind::Double,
-    };
-    (kind, Device::Cpu)
+    }
 }
 
 /// What activations are made of.

@@ -144,8 +144,8 @@ fn add_as_integers(vector: &Tensor, group: &dyn Collective) -> Result<Tensor, To
         Kind::Double => (Kind::Double, Kind::Int64),
         other => (other, Kind::Int),
     };
-    let integers = vector.view_dtype(bits).copy();
-    group.all_reduce(&integers, Op::Sum)?.wait()?;
+    let mut integers = vector.view_dtype(bits).copy();
+    group.combine(&mut integers, Op::Sum)?;
     Ok(integers.view_dtype(kind))
 }
 
