@@ -1,7 +1,10 @@
-//! How a GPU of a machine is named: by its number, or by the UUID that stays its own when numbers change. Looks at no hardware.
+//! How a GPU of a machine is named: by its number, or by the UUID that stays its own when numbers change; and what `m2t-trainer gpus`
+//! says of one. Looks at no hardware.
 
 use std::fmt;
 use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 /// The name of a GPU.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,6 +13,17 @@ pub enum GpuName {
     Number(u32),
     /// `GPU-` and 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12, in lower case.
     Uuid(String),
+}
+
+/// A GPU as the driver knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuFacts {
+    /// Its number among those visible to the process.
+    pub number: u32,
+    /// As [`GpuName::Uuid`].
+    pub uuid: String,
+    /// "NVIDIA H100 80GB HBM3".
+    pub name: String,
 }
 
 /// A text that names no GPU.

@@ -55,7 +55,7 @@ fn bad_options_are_refused_in_a_sentence() {
     cluster.start_coordinator();
     for (devices, more, expected) in [
         ("gpu", &[][..], "cpu:2"),
-        ("0-3", &[], "GPUs"),
+        ("0-3", &[], "--devices 0,1,2,3: no NVIDIA driver on this machine"),
         ("cpu:1", &["--name", "two words"], "--name"),
         ("cpu:1", &["--trainer", "/nowhere/m2t-trainer"], "--trainer"),
     ] {

@@ -7,6 +7,45 @@ use m2t_tests::harness::{Cluster, ClusterSettings};
 use crate::{N_STEPS, assert_finished, ranks_of, two_daemons_of_two, wait_held_at};
 
 #[test]
+fn gpus_are_devices_by_their_own_numbers() {
+    let mut cluster = Cluster::new(ClusterSettings::fake());
+    cluster.control.give_gpus(4);
+    cluster.start_coordinator();
+    let mut wrong = cluster.daemon_process("c", "gpu:8", &[]);
+    wrong.expect_exit(2);
+    let said = wrong.output();
+    assert!(
+        said.contains("there is no GPU 4 here; this machine has 4"),
+        "{said}"
+    );
+    cluster.control.hold(5);
+    cluster.start_daemon("a", "1,3");
+    cluster.start_daemon("b", "gpu:2");
+    let status = wait_held_at(&cluster, 5);
+    let devices: Vec<(String, u32, &str)> = status
+        .machines
+        .iter()
+        .flat_map(|machine| {
+            machine
+                .devices
+                .iter()
+                .map(|device| (machine.name.to_string(), device))
+        })
+        .map(|(machine, device)| (machine, device.index.0, device.kind.as_str()))
+        .collect();
+    let expected = [("a", 1), ("a", 3), ("b", 0), ("b", 1)];
+    assert_eq!(
+        devices,
+        expected.map(|(machine, index)| (machine.to_owned(), index, "Fake GPU"))
+    );
+    cluster
+        .daemon("a")
+        .wait_for_text("[device 3] this would be GPU 3");
+    cluster.control.release();
+    assert_finished(&mut cluster);
+}
+
+#[test]
 fn four_devices_run_to_the_end_and_the_status_shows_them() {
     let mut cluster = two_daemons_of_two();
     cluster.control.hold(5);

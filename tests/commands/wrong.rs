@@ -147,7 +147,7 @@ const WORKER: &[Row] = &[
     (
         "m2t-worker --coordinator 127.0.0.1:1 --devices 0-7",
         2,
-        &["GPUs", "cpu:2"],
+        &["--devices 0,1,2,3,4,5,6,7", "GPU"],
     ),
     (
         "m2t-worker --coordinator 127.0.0.1:1 --name a/b",

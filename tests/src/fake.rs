@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod control;
+mod gpus;
 mod inbox;
 mod lane;
 mod leave;
@@ -16,6 +17,7 @@ mod train;
 use m2t_common::{Rank, Recipe, Step};
 
 pub use control::{Control, Fault, VARIABLE as CONTROL_VARIABLE};
+pub use gpus::gpus;
 pub use life::run;
 
 /// The state after some step. Like a real one it depends on the recipe and all steps before, never on a placement.

@@ -12,11 +12,12 @@ mod link;
 mod survey;
 mod trainers;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use m2t_common::Timestamp;
 use m2t_common::machine_link::{FromMachine, ToMachine};
+use m2t_common::{DeviceIndex, GpuName, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -33,6 +34,8 @@ pub struct Settings {
     pub coordinator: CoordinatorAddress,
     /// The machine.
     pub identity: Identity,
+    /// Those of its devices that are GPUs.
+    pub gpus: BTreeMap<DeviceIndex, GpuName>,
     /// The trainer's program.
     pub trainer: PathBuf,
 }
@@ -86,7 +89,7 @@ pub async fn run(settings: Settings) -> Result<Ending, DaemonError> {
     }
     let (events, mut inbox) = mpsc::unbounded_channel();
     listen_for_signals(&events)?;
-    let trainers = Trainers::new(settings.trainer, events.clone())?;
+    let trainers = Trainers::new((settings.trainer, settings.gpus), events.clone())?;
     tokio::spawn(link::keep(
         settings.coordinator,
         settings.identity.instance,

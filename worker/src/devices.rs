@@ -1,10 +1,9 @@
-//! `--devices`: what a machine trains on. Reads the option; looks at no hardware.
+//! `--devices`: what a machine trains on. Reads the option; looks at no hardware (that is [`crate::gpus`]).
 
 use std::fmt;
 use std::str::FromStr;
 
-use m2t_common::machine_link::DeviceFacts;
-use m2t_common::{DeviceIndex, GpuName};
+use m2t_common::GpuName;
 
 /// The most devices a machine may have.
 pub const MAX_DEVICES: u32 = 64;
@@ -29,11 +28,6 @@ pub enum DevicesError {
     /// None, or more than fit.
     #[error("--devices {0:?} is not 1 to {MAX_DEVICES} devices; give a number in that range")]
     BadNumber(String),
-    /// GPUs are for a later version.
-    #[error(
-        "--devices {0:?} names GPUs, on which this version cannot train yet; give shares of the CPU, such as cpu:2"
-    )]
-    NoGpusYet(String),
 }
 
 impl FromStr for Devices {
@@ -116,16 +110,11 @@ impl fmt::Display for Devices {
 }
 
 impl Devices {
-    /// The devices as the coordinator hears of them.
-    pub fn facts(&self) -> Result<Vec<DeviceFacts>, DevicesError> {
+    /// How many there are.
+    pub fn count(&self) -> usize {
         match self {
-            Self::Cpu(n_shares) => Ok((0..*n_shares)
-                .map(|index| DeviceFacts {
-                    index: DeviceIndex(index),
-                    kind: "cpu".to_owned(),
-                })
-                .collect()),
-            Self::Gpus(_) => Err(DevicesError::NoGpusYet(self.to_string())),
+            Self::Cpu(n_shares) => *n_shares as usize,
+            Self::Gpus(gpus) => gpus.len(),
         }
     }
 }
@@ -190,9 +179,9 @@ mod tests {
     }
 
     #[test]
-    fn gpus_are_refused_with_what_to_do() {
-        let refusal = "0-1".parse::<Devices>().unwrap().facts().unwrap_err().to_string();
-        assert!(refusal.contains("0,1") && refusal.contains("cpu:2"), "{refusal}");
-        assert_eq!(Devices::Cpu(2).facts().unwrap()[1].index, DeviceIndex(1));
+    fn devices_are_counted() {
+        for (text, n) in [("cpu:3", 3), ("gpu:8", 8), ("gpu:0,2", 2), ("0-2,5", 4)] {
+            assert_eq!(text.parse::<Devices>().unwrap().count(), n, "{text}");
+        }
     }
 }

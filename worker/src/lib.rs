@@ -6,5 +6,6 @@
 pub mod daemon;
 pub mod devices;
 pub mod ending;
+pub mod gpus;
 pub mod operator;
 pub mod supervisor;

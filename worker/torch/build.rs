@@ -37,7 +37,15 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .files(
             [
-                "autograd", "chunks", "facts", "flat", "gloo", "memory", "norm", "profile",
+                "arithmetic",
+                "autograd",
+                "chunks",
+                "facts",
+                "flat",
+                "gloo",
+                "memory",
+                "norm",
+                "profile",
             ]
             .map(|name| format!("cpp/{name}.cpp")),
         )

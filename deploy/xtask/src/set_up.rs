@@ -17,7 +17,13 @@ use crate::workspace::Workspace;
 /// Checks for a C++ compiler and provides libtorch.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     require_compiler()?;
-    libtorch::provide(&workspace.root)
+    libtorch::provide(&workspace.root, libtorch::Half::Cpu)
+}
+
+/// The same, with all that libtorch requires to compute on GPUs.
+pub(crate) fn with_cuda(workspace: &Workspace) -> Result<()> {
+    require_compiler()?;
+    libtorch::provide(&workspace.root, libtorch::Half::Both)
 }
 
 /// Provides the Python that plays the clients in the tests; nothing else needs it.

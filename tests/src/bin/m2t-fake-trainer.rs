@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use m2t_common::GpuName;
 
 #[derive(Parser)]
 struct Options {
@@ -16,12 +17,26 @@ enum Command {
     Run {
         #[arg(long)]
         link: PathBuf,
+        /// Its GPU; what trains nothing needs none.
+        #[arg(long)]
+        gpu: Option<GpuName>,
     },
+    /// As `m2t-trainer gpus`, of a machine with as many GPUs as M2T_FAKE_GPUS says.
+    Gpus { names: Vec<GpuName> },
 }
 
+#[expect(clippy::print_stdout, reason = "what it is asked it says there")]
 fn main() -> ExitCode {
-    let Command::Run { link } = Options::parse().command;
-    match m2t_tests::fake::run(&link) {
+    let done = match Options::parse().command {
+        Command::Run { link, gpu } => {
+            if let Some(gpu) = gpu {
+                eprintln!("this would be GPU {gpu}");
+            }
+            m2t_tests::fake::run(&link)
+        }
+        Command::Gpus { names } => m2t_tests::fake::gpus(&names).map(|line| println!("{line}")),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use m2t_common::machine_link::StartFrom;
 use m2t_common::manifest::{CheckpointName, FORMAT, FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
-use m2t_common::report::CheckpointReport;
+use m2t_common::report::{CheckpointCost, CheckpointReport};
 use m2t_common::trainer_link::Start;
 use m2t_common::{Recipe, Step};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
@@ -23,6 +23,7 @@ pub(super) fn write(start: &Start, step: Step, state: &State) -> anyhow::Result<
         name: name.clone(),
         step,
         state_digest: state.digest(),
+        cost: CheckpointCost::default(),
     };
     let done = folder.join(name.as_str());
     if done.join(MANIFEST_FILE).exists() {

@@ -5,6 +5,7 @@
 //! - `pace`: milliseconds that each step takes.
 //! - `fault-MACHINE:DEVICE`: "STEP die", "STEP exit CODE", "STEP hang" or "STEP wedge"; done once before that step.
 //! - `corrupt-MACHINE:DEVICE`: a step; once at it, or the first later one, a bit of the device's state is flipped.
+//! - `gpus`: how many GPUs the machine has; without the file it has no driver.
 //! - `pid-MACHINE:DEVICE`: written by the trainer when it is first started in a generation.
 
 use std::path::{Path, PathBuf};
@@ -51,6 +52,17 @@ impl Control {
     /// Where it is.
     pub fn folder(&self) -> &Path {
         &self.0
+    }
+
+    /// Gives the machine that many GPUs.
+    pub fn give_gpus(&self, n_gpus: u32) {
+        self.write("gpus", &n_gpus.to_string());
+    }
+
+    /// How many it has, where it has a driver.
+    pub(super) fn n_gpus(&self) -> Option<u32> {
+        let text = std::fs::read_to_string(self.0.join("gpus")).ok()?;
+        text.trim().parse().ok()
     }
 
     /// Makes all trainers wait before `step`.

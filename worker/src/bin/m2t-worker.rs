@@ -36,7 +36,7 @@ struct Options {
     /// Where the coordinator listens.
     #[arg(long, value_name = "HOST:PORT")]
     coordinator: CoordinatorAddress,
-    /// What to train on: shares of the CPU (cpu:2), or GPUs (gpu:8, gpu:0,2, 0-7, gpu:UUID; not yet in this version).
+    /// What to train on: shares of the CPU (cpu:2), or GPUs (gpu:8, gpu:0,2, 0-7, gpu:UUID).
     #[arg(long, default_value = "cpu:1", value_name = "cpu:N|LIST")]
     devices: Devices,
     /// The machine's name in the run [default: its host name].
@@ -75,20 +75,21 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> anyhow::Result<Ending> {
     m2t_worker::operator::follow_parent()?;
+    let trainer = match options.trainer {
+        Some(trainer) => trainer,
+        None => m2t_worker::operator::beside("m2t-trainer")?,
+    };
+    let present = m2t_worker::gpus::look(&options.devices, &trainer)?;
     let identity = Identity {
         machine: options.name.map_or_else(host_name, Ok)?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: draw_instance()?,
-        devices: options.devices.facts()?,
+        devices: present.facts,
         data: options
             .data
             .map(std::path::absolute)
             .transpose()
             .context("cannot read --data as a path")?,
-    };
-    let trainer = match options.trainer {
-        Some(trainer) => trainer,
-        None => m2t_worker::operator::beside("m2t-trainer")?,
     };
     tracing::info!(
         "machine {} with {} devices; coordinator at {}",
@@ -103,6 +104,7 @@ fn run(options: Options) -> anyhow::Result<Ending> {
     let ending = runtime.block_on(daemon::run(Settings {
         coordinator: options.coordinator,
         identity,
+        gpus: present.gpus,
         trainer,
     }))?;
     // A survey of a slow disk may still run; it must not hold up the end.

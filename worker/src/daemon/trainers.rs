@@ -12,8 +12,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use m2t_common::DeviceIndex;
 use m2t_common::trainer_link::ToTrainer;
+use m2t_common::{DeviceIndex, GpuName};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -35,6 +35,7 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 /// All trainers of the machine.
 pub(super) struct Trainers {
     program: PathBuf,
+    gpus: BTreeMap<DeviceIndex, GpuName>,
     sockets: SocketFolder,
     events: Events,
     running: BTreeMap<TrainerKey, Handle>,
@@ -47,13 +48,18 @@ struct Handle {
 }
 
 impl Trainers {
-    pub(super) fn new(program: PathBuf, events: Events) -> Result<Self, DaemonError> {
+    /// `gpus` are those of the devices that are not shares of the CPU.
+    pub(super) fn new(
+        (program, gpus): (PathBuf, BTreeMap<DeviceIndex, GpuName>),
+        events: Events,
+    ) -> Result<Self, DaemonError> {
         let folder = std::env::temp_dir();
         remove_leftovers(&folder);
         let sockets =
             SocketFolder::new(&folder).map_err(|source| DaemonError::SocketFolder { folder, source })?;
         Ok(Self {
             program,
+            gpus,
             sockets,
             events,
             running: BTreeMap::new(),
@@ -65,7 +71,10 @@ impl Trainers {
             .sockets
             .path()
             .join(format!("device-{}-{}.sock", key.device, key.serial));
-        match start_process(&self.program, &socket) {
+        match start_process(
+            command(&self.program, &socket, self.gpus.get(&key.device)),
+            &socket,
+        ) {
             Ok((child, listener)) => {
                 let pid = child.id();
                 if let Some(pid) = pid {
@@ -128,13 +137,13 @@ impl Trainers {
 }
 
 /// Starts a trainer; its socket listens before it lives.
-fn start_process(program: &Path, socket: &Path) -> std::io::Result<(Child, UnixListener)> {
+fn start_process(mut command: Command, socket: &Path) -> std::io::Result<(Child, UnixListener)> {
     let listener = UnixListener::bind(socket)?;
-    let child = command(program, socket).spawn()?;
+    let child = command.spawn()?;
     Ok((child, listener))
 }
 
-fn command(program: &Path, socket: &Path) -> Command {
+fn command(program: &Path, socket: &Path, gpu: Option<&GpuName>) -> Command {
     let mut command = Command::new(program);
     // A broken group comes as news in one sentence; c10d would print a C++ backtrace of each connection as well.
     if std::env::var_os("TORCH_CPP_LOG_LEVEL").is_none() {
@@ -146,6 +155,7 @@ fn command(program: &Path, socket: &Path) -> Command {
         .arg("run")
         .arg("--link")
         .arg(socket)
+        .args(gpu.iter().flat_map(|gpu| ["--gpu".to_owned(), gpu.to_string()]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -345,12 +355,24 @@ mod tests {
 
     #[test]
     fn trainers_are_started_with_nvls_off() {
-        let command = command(Path::new("trainer"), Path::new("link"));
+        let command = command(Path::new("trainer"), Path::new("link"), None);
         let nvls = command
             .as_std()
             .get_envs()
             .find(|(name, _)| *name == "NCCL_NVLS_ENABLE");
         assert_eq!(nvls, Some(("NCCL_NVLS_ENABLE".as_ref(), Some("0".as_ref()))));
+    }
+
+    #[test]
+    fn only_the_trainer_of_a_gpu_is_told_of_one() {
+        let gpu = GpuName::Number(3);
+        for (gpu, expected) in [
+            (Some(&gpu), vec!["run", "--link", "link", "--gpu", "3"]),
+            (None, vec!["run", "--link", "link"]),
+        ] {
+            let command = command(Path::new("trainer"), Path::new("link"), gpu);
+            assert_eq!(command.as_std().get_args().collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

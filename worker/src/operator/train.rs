@@ -59,7 +59,7 @@ pub struct TrainOptions {
     /// Images of a step over all machines [default: the recipe's].
     #[arg(short, long = "batch-size", alias = "batch_size", value_name = "N")]
     batch: Option<u64>,
-    /// What to train on here: shares of the CPU (cpu:2), or GPUs (gpu:8, gpu:0,2, 0-7, gpu:UUID; not yet in this version).
+    /// What to train on here: shares of the CPU (cpu:2), or GPUs (gpu:8, gpu:0,2, 0-7, gpu:UUID).
     #[arg(short, long, default_value = "cpu:1", value_name = "cpu:N|LIST")]
     devices: Devices,
     /// The output goes to outputs/NAME [default: the experiment's name].
@@ -182,11 +182,7 @@ impl Seat {
 impl TrainOptions {
     /// What to run on this seat.
     fn part(&self, seat: Seat) -> Result<Part, Refused> {
-        let n_devices = self
-            .devices
-            .facts()
-            .map_err(|error| Refused::new(error.to_string()))?
-            .len();
+        let n_devices = self.devices.count();
         if seat.machine > 0 {
             return self.follow(seat);
         }

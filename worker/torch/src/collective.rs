@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 pub use gloo::{Gloo, Meeting, Timeouts};
 pub use nccl::Nccl;
@@ -36,6 +36,23 @@ pub trait Collective: Send + Sync {
 
     /// This device's place in it, from 0.
     fn index(&self) -> usize;
+
+    /// Where the tensors lie that the devices exchange; none where nothing is exchanged.
+    fn tensors_on(&self) -> Option<Device>;
+
+    /// Combines the tensor (contiguous), wherever it lies, over all devices, in place, and waits for it. One that lies elsewhere than
+    /// the group's costs a copy there and one back: a vector of the CPU among GPUs.
+    fn combine(&self, tensor: &mut Tensor, op: Op) -> Result<(), TorchError> {
+        match self.tensors_on() {
+            Some(device) if device != tensor.device() => {
+                let there = tensor.to_device(device);
+                self.all_reduce(&there, op)?.wait()?;
+                tensor.copy_(&there);
+                Ok(())
+            }
+            _ => self.all_reduce(tensor, op)?.wait(),
+        }
+    }
 
     /// Combines the tensor (contiguous) over all devices, in place. It may be read and dropped after [`Handle::wait`].
     fn all_reduce(&self, tensor: &Tensor, op: Op) -> Result<Handle, TorchError>;
@@ -109,6 +126,10 @@ impl Collective for Solo {
         0
     }
 
+    fn tensors_on(&self) -> Option<Device> {
+        None
+    }
+
     fn all_reduce(&self, _tensor: &Tensor, _op: Op) -> Result<Handle, TorchError> {
         self.done()
     }
@@ -140,7 +161,8 @@ mod tests {
     #[test]
     fn a_device_alone_works_until_it_is_aborted() {
         let group = Solo::default();
-        let tensor = Tensor::from_slice(&[1.5]);
+        let mut tensor = Tensor::from_slice(&[1.5]);
+        group.combine(&mut tensor, Op::Sum).unwrap();
         group.all_reduce(&tensor, Op::Sum).unwrap().wait().unwrap();
         group.barrier().unwrap().wait().unwrap();
         group.working().unwrap();

@@ -4,6 +4,7 @@
 //! [`load`] comes first of all. [`Driver`] is the few functions of `libcuda.so.1` that the collectives need; [`gpus`] says which GPUs
 //! there are, [`Context`] makes one this process's, and [`HighWater`] follows its memory. Kernels are libtorch's; here are none.
 
+mod arithmetic;
 mod context;
 mod driver;
 mod gpu;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use std::ptr;
 use std::sync::Arc;
 
+pub use arithmetic::repeatable;
 pub use context::Context;
 pub use driver::Driver;
 pub(crate) use driver::RawStream;
@@ -34,7 +36,7 @@ pub enum CudaError {
     NoDriver(#[source] LibraryError),
     /// libtorch has only its CPU half, or that of CUDA lacks a library.
     #[error(
-        "libtorch was set up without CUDA: {0}; install the CUDA libraries that torch requires beside it, or name a libtorch that has them by LIBTORCH"
+        "libtorch was set up without CUDA: {0}; install the CUDA libraries that torch requires beside it (cargo xtask set-up --cuda), or name a libtorch that has them by LIBTORCH"
     )]
     NoLibtorchCuda(#[source] LibraryError),
     /// The driver is older than what libtorch was built for.

@@ -111,6 +111,7 @@ unsafe extern "C" {
     pub(crate) fn m2t_follow(teacher: *mut C_tensor, student: *mut C_tensor, momentum: f64) -> *mut c_char;
 
     pub(crate) fn m2t_keep_memory() -> *mut c_char;
+    pub(crate) fn m2t_repeatable() -> *mut c_char;
 
     pub(crate) fn m2t_profile_begin() -> *mut c_char;
     pub(crate) fn m2t_profile_end(

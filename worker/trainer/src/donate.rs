@@ -114,8 +114,8 @@ pub fn drop_distrusted(start: &Start, kept: &mut Option<State>) {
 }
 
 fn anybody(needs: bool, group: &dyn Collective) -> Result<bool, TorchError> {
-    let flag = Tensor::from_slice(&[if needs { 1f64 } else { 0.0 }]).to_kind(Kind::Double);
-    group.all_reduce(&flag, Op::Max)?.wait()?;
+    let mut flag = Tensor::from_slice(&[if needs { 1f64 } else { 0.0 }]).to_kind(Kind::Double);
+    group.combine(&mut flag, Op::Max)?;
     Ok(flag.double_value(&[0]) > 0.0)
 }
 

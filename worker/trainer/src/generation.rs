@@ -13,6 +13,7 @@ use m2t_common::report::News;
 use m2t_common::trainer_link::Start;
 use m2t_data::Index;
 use m2t_torch::collective::Collective;
+use tch::Device;
 
 use crate::checkpoint;
 use crate::donate::{self, Donation};
@@ -68,7 +69,12 @@ fn in_group(
     train: impl FnOnce(&mut Training<'_>) -> Result<End, Leave>,
 ) -> Result<End, Leave> {
     if let Some(donation) = donation {
-        donation.share(&mut life.kept, || State::blank(&start.recipe, ranks), &**group)?;
+        let device = life.hardware.device();
+        donation.share(
+            &mut life.kept,
+            || State::blank(&start.recipe, ranks, device),
+            &**group,
+        )?;
     }
     let state = life.kept.take().context("a generation begins with a state")?;
     let mut trainer = Trainer::new(&start.recipe, ranks, state, Arc::clone(group))?;
@@ -124,19 +130,19 @@ fn first_state(
         return Ok(Some(donation));
     }
     life.kept = None;
-    let (start, ranks) = (start.clone(), ranks.to_vec());
-    life.kept = Some(membership.apart(move || made(&start, &ranks))??);
+    let (start, ranks, device) = (start.clone(), ranks.to_vec(), life.hardware.device());
+    life.kept = Some(membership.apart(move || made(&start, &ranks, device))??);
     Ok(None)
 }
 
-fn made(start: &Start, ranks: &[Rank]) -> anyhow::Result<State> {
+fn made(start: &Start, ranks: &[Rank], device: Device) -> anyhow::Result<State> {
     match &start.start_from {
-        StartFrom::Checkpoint(name) => read(start, ranks, name),
-        StartFrom::Initial | StartFrom::Donor { .. } => Ok(State::initial(&start.recipe, ranks)?),
+        StartFrom::Checkpoint(name) => read(start, (ranks, device), name),
+        StartFrom::Initial | StartFrom::Donor { .. } => Ok(State::initial(&start.recipe, ranks, device)?),
     }
 }
 
-fn read(start: &Start, ranks: &[Rank], name: &CheckpointName) -> anyhow::Result<State> {
+fn read(start: &Start, (ranks, device): (&[Rank], Device), name: &CheckpointName) -> anyhow::Result<State> {
     let folder = start.output.join("checkpoints").join(name.as_str());
     let manifest = checkpoint::manifest(&folder)?;
     let differences = manifest.recipe.differences(&start.recipe);
@@ -145,6 +151,7 @@ fn read(start: &Start, ranks: &[Rank], name: &CheckpointName) -> anyhow::Result<
         "{} was made by another recipe: {differences:?}",
         folder.display()
     );
-    let blank = State::blank(&start.recipe, ranks)?;
-    Ok(checkpoint::load(&folder, &manifest, blank)?)
+    // Files are read into memory of the CPU.
+    let blank = State::blank(&start.recipe, ranks, Device::Cpu)?;
+    Ok(checkpoint::load(&folder, &manifest, blank)?.on(device))
 }

@@ -13,11 +13,11 @@ use m2t_common::shard::Sample;
 use m2t_data::loader::center_views;
 use m2t_data::{Cache, Index};
 use serde::Serialize;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::checkpoint;
 use crate::model::norm::{FrozenNorm, Statistics, TeacherNorm};
-use crate::state::{State, options};
+use crate::state::{State, kind};
 
 /// Which features are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -165,12 +165,12 @@ impl Lens {
         match question.features {
             Features::Pixels => {}
             Features::Random => {
-                let state = State::initial(&lens.recipe, &[Rank(0)])?;
+                let state = State::initial(&lens.recipe, &[Rank(0)], Device::Cpu)?;
                 let statistics = lens.calibrate(&state, train)?;
                 lens.encoder = Some((state, statistics));
             }
             Features::Teacher => {
-                let mut state = State::initial(&lens.recipe, &[Rank(0)])?;
+                let mut state = State::initial(&lens.recipe, &[Rank(0)], Device::Cpu)?;
                 state
                     .restore(&snapshot)
                     .with_context(|| folder.display().to_string())?;
@@ -224,7 +224,7 @@ impl Lens {
     }
 
     fn chunks<'a>(&'a self, index: &'a Index, n: u64) -> impl Iterator<Item = anyhow::Result<Tensor>> + 'a {
-        let (side, (kind, _)) = (self.recipe.training.pixels, options(&self.recipe));
+        let (side, kind) = (self.recipe.training.pixels, kind(&self.recipe));
         (0..n.div_ceil(CHUNK)).map(move |i| {
             let range = i * CHUNK..n.min((i + 1) * CHUNK);
             let shape = [

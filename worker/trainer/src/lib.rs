@@ -6,6 +6,7 @@
 //! [`generation`] for what comes before it, [`life`] for the process that outlives generations.
 
 pub mod augment;
+pub mod check_gpu;
 pub mod checkpoint;
 pub mod doctor;
 pub mod donate;

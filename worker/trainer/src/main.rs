@@ -10,12 +10,14 @@ use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use m2t_common::gpu::GpuName;
 use m2t_common::report::News;
 use m2t_common::trainer_link::Start;
+use m2t_trainer::check_gpu::check_gpu;
 use m2t_trainer::checkpoint;
 use m2t_trainer::doctor;
 use m2t_trainer::export::{self, Export, Names, Side};
-use m2t_trainer::hardware::Hardware;
+use m2t_trainer::hardware::{self, Company, Hardware};
 use m2t_trainer::knn::{self, Features, classify};
 use m2t_trainer::life::Life;
 use m2t_trainer::link::{ByHand, Daemon, Link, Order};
@@ -63,6 +65,20 @@ enum Command {
         link: Option<PathBuf>,
         /// A JSON file with the whole start: placement, recipe, paths.
         start: Option<PathBuf>,
+        /// Train on this GPU, by number or UUID, and not on the CPU.
+        #[arg(long, value_name = "NAME")]
+        gpu: Option<GpuName>,
+    },
+    /// Say which GPUs can be trained on, as a line of JSON; m2t-worker asks so when it starts.
+    Gpus {
+        /// Only these, by number or UUID; it is an error where one is not there.
+        names: Vec<GpuName>,
+    },
+    /// Try the group of one GPU: made, used, aborted, made anew. Prints a line of JSON.
+    CheckGpu {
+        /// By number or UUID.
+        #[arg(long, value_name = "NAME", default_value = "0")]
+        gpu: GpuName,
     },
     /// Print the digest of a checkpoint's state, after verifying it.
     Digest {
@@ -127,10 +143,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .without_time()
         .init();
-    match m2t_torch::memory::keep()
-        .map_err(anyhow::Error::from)
-        .and_then(|()| run(arguments.command))
-    {
+    match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("m2t-trainer: {error:#}");
@@ -146,9 +159,19 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run {
-            link: Some(socket), ..
-        } => under_a_daemon(&socket),
-        Command::Run { start, .. } => by_hand(&start.unwrap_or_default()),
+            link: Some(socket),
+            gpu,
+            ..
+        } => under_a_daemon(&socket, gpu.as_ref()),
+        Command::Run { start, gpu, .. } => by_hand(&start.unwrap_or_default(), gpu.as_ref()),
+        Command::Gpus { names } => {
+            println!("{}", serde_json::to_string(&hardware::gpus(&names)?)?);
+            Ok(())
+        }
+        Command::CheckGpu { gpu } => {
+            println!("{}", serde_json::to_string(&check_gpu(&gpu)?)?);
+            Ok(())
+        }
         Command::Digest { path } => {
             let (_, snapshot) = checkpoint::read(&checkpoint::find(&path))?;
             println!("{}", snapshot.digest());
@@ -170,6 +193,7 @@ fn run(command: Command) -> anyhow::Result<()> {
                 k,
                 threads,
             };
+            m2t_torch::memory::keep()?;
             println!("{}", serde_json::to_string(&classify(&question)?)?);
             Ok(())
         }
@@ -203,22 +227,24 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-fn under_a_daemon(socket: &std::path::Path) -> anyhow::Result<()> {
+fn under_a_daemon(socket: &std::path::Path, gpu: Option<&GpuName>) -> anyhow::Result<()> {
     die_with_the_daemon()?;
+    let hardware = Hardware::named(gpu, Company::Nobody)?;
     let (link, orders) = Daemon::connect(socket, || {
         // How a trainer is told to end; a daemon that dies takes it along by the signal.
         tracing::debug!("the daemon closed the link; this trainer ends");
         std::process::exit(1);
     })?;
     let link: Arc<dyn Link> = Arc::new(link);
-    let mut life = Life::new(Arc::clone(&link), Hardware::Cpu);
+    let mut life = Life::new(Arc::clone(&link), hardware);
     life.live(&orders).inspect_err(|error| {
         let reason = format!("{error:#}");
         link.tell(life.generation, News::Failed { reason });
     })
 }
 
-fn by_hand(file: &std::path::Path) -> anyhow::Result<()> {
+fn by_hand(file: &std::path::Path, gpu: Option<&GpuName>) -> anyhow::Result<()> {
+    let hardware = Hardware::named(gpu, Company::Nobody)?;
     let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let start: Start =
         serde_json::from_slice(&text).with_context(|| format!("{} is no start", file.display()))?;
@@ -230,7 +256,7 @@ fn by_hand(file: &std::path::Path) -> anyhow::Result<()> {
     let membership = Arc::new(Membership::new(start.generation));
     order.send(Order::Start(Box::new(start), membership))?;
     drop(order);
-    Life::new(Arc::new(ByHand), Hardware::Cpu).live(&orders)
+    Life::new(Arc::new(ByHand), hardware).live(&orders)
 }
 
 /// Should the daemon be killed, this process must not go on holding its device. The signal fires when the daemon's spawning

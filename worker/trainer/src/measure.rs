@@ -6,17 +6,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use m2t_common::Rank;
+use m2t_common::gpu::GpuName;
 use m2t_common::machine_link::Boundary;
 use m2t_common::random::Stream;
 use m2t_common::recipe::written::Source;
 use m2t_common::recipe::{Recipe, resolve};
-use m2t_torch::collective::{Collective, Gloo, Meeting, Solo, Timeouts};
+use m2t_torch::collective::nccl::{Backend, Deadlines, UniqueId};
+use m2t_torch::collective::{Collective, Gloo, Meeting, Nccl, Solo, Timeouts};
+use m2t_torch::cuda::HighWater;
 use m2t_torch::facts;
 use m2t_torch::profile::{Spent, profiled};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
+use crate::hardware::{Company, Hardware};
 use crate::state::{State, activations};
 use crate::step::{Overlap, Trainer, Views};
 
@@ -48,9 +52,12 @@ pub struct Question {
     /// Print which operations took the time of the last step on standard error.
     #[arg(long)]
     pub profile: bool,
-    /// Where the first one said the others meet it.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub meet: Option<SocketAddr>,
+    /// Where the first one said the others meet it: HOST:PORT, or the id of a group of GPUs.
+    #[arg(long, value_name = "PLACE")]
+    pub meet: Option<String>,
+    /// Measure this GPU, by number or UUID, and not the CPU.
+    #[arg(long, value_name = "NAME")]
+    pub gpu: Option<GpuName>,
 }
 
 /// What it cost.
@@ -64,8 +71,13 @@ pub struct Answer {
     pub sum_seconds: f64,
     /// The median time that a step waited for it after its last backward.
     pub sum_exposed_seconds: f64,
+    /// Mean loss of each step, those before the first that counts included.
+    pub losses: Vec<f64>,
     /// The most memory that the process had, in MiB.
     pub peak_mib: u64,
+    /// The most memory of the GPU that was in use beyond what was before, in MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_peak_mib: Option<u64>,
     /// What libtorch's own kernels use.
     pub instruction_set: String,
 }
@@ -74,23 +86,34 @@ pub struct Answer {
 ///
 /// # Errors
 /// A recipe that is none, a group that does not come together, or a step that breaks.
-pub fn measure(question: &Question, meet: impl FnOnce(SocketAddr)) -> anyhow::Result<Answer> {
+pub fn measure(question: &Question, meet: impl FnOnce(&str)) -> anyhow::Result<Answer> {
+    let company = match question.devices {
+        1 => Company::Nobody,
+        // Tried out, several may share one GPU.
+        _ => Company::Others,
+    };
+    let hardware = Hardware::named(question.gpu.as_ref(), company)?;
+    let mut water = high_water(&hardware)?;
     let recipe = recipe(question)?;
     if let Some(core) = question.core {
         stay_on(core)?;
     }
     m2t_torch::set_threads(recipe.training.threads_per_device);
     let rank = Rank(question.index);
-    let group = group(question, meet)?;
-    let state = State::initial(&recipe, &[rank])?;
+    let group = group(question, &hardware, meet)?;
+    let state = State::initial(&recipe, &[rank], hardware.device())?;
     let schedule = recipe.plan(1_281_167)?.schedule;
     let mut trainer = Trainer::new(&recipe, &[rank], state, group)?;
     let batch = [(rank, views(&recipe, rank))];
-    let mut seconds = Vec::new();
-    let mut overlaps = Vec::new();
+    let (mut seconds, mut overlaps, mut losses) = (Vec::new(), Vec::new(), Vec::new());
     for step in 0..WARM_UP + question.steps {
         let began = Instant::now();
         let committed = trainer.step(&batch, &schedule, Boundary::GoOn)?;
+        hardware.finish();
+        losses.push(committed.loss);
+        if let Some(water) = &mut water {
+            water.look()?;
+        }
         if step >= WARM_UP {
             seconds.push(began.elapsed().as_secs_f64());
             overlaps.push(committed.overlap);
@@ -109,6 +132,8 @@ pub fn measure(question: &Question, meet: impl FnOnce(SocketAddr)) -> anyhow::Re
         sum_seconds: of(|overlap| overlap.busy),
         sum_exposed_seconds: of(|overlap| overlap.exposed),
         seconds,
+        losses,
+        gpu_peak_mib: water.map(|mut water| water.look()).transpose()?.map(|n| n >> 20),
         peak_mib: peak_mib()?,
         instruction_set: facts::libtorch().instruction_set,
     })
@@ -135,27 +160,68 @@ fn stay_on(core: u32) -> anyhow::Result<()> {
     sched_setaffinity(None, &cores).with_context(|| format!("cannot stay on core {core}"))
 }
 
-fn group(question: &Question, meet: impl FnOnce(SocketAddr)) -> anyhow::Result<Arc<dyn Collective>> {
-    if question.devices == 1 {
-        return Ok(Arc::new(Solo::default()));
+fn high_water(hardware: &Hardware) -> anyhow::Result<Option<HighWater>> {
+    match hardware {
+        Hardware::Cpu => Ok(None),
+        Hardware::Gpu(backend) => Ok(Some(HighWater::begin(&backend.context)?)),
     }
+}
+
+fn group(
+    question: &Question,
+    hardware: &Hardware,
+    meet: impl FnOnce(&str),
+) -> anyhow::Result<Arc<dyn Collective>> {
+    match (question.devices, hardware) {
+        (1, _) => Ok(Arc::new(Solo::default())),
+        (_, Hardware::Cpu) => Ok(Arc::new(by_gloo(question, meet)?)),
+        (_, Hardware::Gpu(backend)) => Ok(Arc::new(by_nccl(question, backend, meet)?)),
+    }
+}
+
+fn by_nccl(question: &Question, backend: &Backend, meet: impl FnOnce(&str)) -> anyhow::Result<Nccl> {
+    let id = if question.index == 0 {
+        let id = UniqueId::fresh(&backend.library)?;
+        meet(&id.to_string());
+        id
+    } else {
+        place_to_meet(question)?.parse()?
+    };
+    let deadlines = Deadlines {
+        connecting: PATIENCE,
+        operation: PATIENCE,
+        parting: PATIENCE,
+    };
+    let place = (question.index as usize, question.devices as usize);
+    let group = Nccl::begin(backend, id, place, deadlines)?;
+    group.until_whole()?;
+    Ok(group)
+}
+
+fn place_to_meet(question: &Question) -> anyhow::Result<&str> {
+    let meet = question.meet.as_deref();
+    meet.context("--meet is to be what the first device printed")
+}
+
+fn by_gloo(question: &Question, meet: impl FnOnce(&str)) -> anyhow::Result<Gloo> {
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let meeting = if question.index == 0 {
         let meeting = Meeting::open(here, PATIENCE)?;
-        meet(meeting.address());
+        meet(&meeting.address().to_string());
         meeting
     } else {
-        let meet = question
-            .meet
-            .context("--meet HOST:PORT is what the first device printed")?;
-        Meeting::join(meet, PATIENCE)?
+        let meet = place_to_meet(question)?;
+        let address: SocketAddr = meet
+            .parse()
+            .with_context(|| format!("{meet:?} is no HOST:PORT to meet at"))?;
+        Meeting::join(address, PATIENCE)?
     };
     let timeouts = Timeouts {
         connecting: PATIENCE,
         operation: PATIENCE,
     };
     let place = (question.index as usize, question.devices as usize);
-    Ok(Arc::new(Gloo::connect(meeting, here, place, timeouts)?))
+    Ok(Gloo::connect(meeting, here, place, timeouts)?)
 }
 
 /// Two views of noise, channels last as the loader makes them.
@@ -169,7 +235,6 @@ fn views(recipe: &Recipe, rank: Rank) -> Views {
         let values: Vec<f32> = (0..b * side * side * 3).map(|_| stream.normal() as f32).collect();
         Tensor::from_slice(&values)
             .view([b, side, side, 3])
-            .to(Device::Cpu)
             .to_kind(activations(recipe))
             .permute([0, 3, 1, 2])
     })

@@ -45,28 +45,31 @@ pub struct State {
 
 impl State {
     /// The state before the first step: drawn from the seed; the teacher is a copy of the student.
-    pub fn initial(recipe: &Recipe, ranks: &[Rank]) -> Result<Self, TorchError> {
+    /// They are drawn on the CPU, so that they are the same on every device.
+    pub fn initial(recipe: &Recipe, ranks: &[Rank], device: Device) -> Result<Self, TorchError> {
         let network = Arc::new(Network::new(&recipe.model));
-        let flat = initial::parameters(&network.layout, recipe.training.seed, options(recipe));
+        let here = (kind(recipe), Device::Cpu);
+        let flat = initial::parameters(&network.layout, recipe.training.seed, here).to_device(device);
         Self::from_parameters(recipe, network, ranks, &flat)
     }
 
     /// A state with nothing in it, to be overwritten whole by another device's. Nothing is drawn for it.
-    pub fn blank(recipe: &Recipe, ranks: &[Rank]) -> Result<Self, TorchError> {
+    pub fn blank(recipe: &Recipe, ranks: &[Rank], device: Device) -> Result<Self, TorchError> {
         let network = Arc::new(Network::new(&recipe.model));
         let layout = &network.layout;
-        let vector = |extent: Extent| parameters::blank(layout, extent, options(recipe));
+        let options = (kind(recipe), device);
+        let vector = |extent: Extent| parameters::blank(layout, extent, options);
         Ok(Self {
             step: Step(0),
             student: Parameters::learning(layout, vector(layout.extent())),
             teacher: Parameters::following(layout, network.teacher, vector(network.teacher)),
             momentum: vector(layout.extent()),
-            history: histories(recipe, &network, ranks),
+            history: histories(recipe, &network, ranks, options),
             network,
         })
     }
 
-    /// The state before the first step with these student parameters, flat.
+    /// The state before the first step with these student parameters, flat, on the device where they lie.
     pub fn from_parameters(
         recipe: &Recipe,
         network: Arc<Network>,
@@ -80,9 +83,30 @@ impl State {
             student: Parameters::learning(layout, flat.copy()),
             teacher: Parameters::following(layout, network.teacher, teacher),
             momentum: flat.zeros_like(),
-            history: histories(recipe, &network, ranks),
+            history: histories(recipe, &network, ranks, (flat.kind(), flat.device())),
             network,
         })
+    }
+
+    /// The same on a device; on the one where it lies nothing is copied.
+    pub fn on(self, device: Device) -> Self {
+        if device == self.device() {
+            return self;
+        }
+        let (layout, there) = (&self.network.layout, |flat: &Tensor| flat.to_device(device));
+        Self {
+            student: Parameters::learning(layout, there(&self.student.flat)),
+            teacher: Parameters::following(layout, self.network.teacher, there(&self.teacher.flat)),
+            momentum: there(&self.momentum),
+            history: self.history.on(device),
+            step: self.step,
+            network: self.network,
+        }
+    }
+
+    /// Where its tensors lie.
+    pub fn device(&self) -> Device {
+        self.student.flat.device()
     }
 
     /// All of it, under the names of a checkpoint. With local statistics the other devices of the group must come to
@@ -129,18 +153,16 @@ impl State {
     }
 }
 
-fn histories(recipe: &Recipe, network: &Network, ranks: &[Rank]) -> Histories {
-    let kind = recipe.training.teacher_statistics;
-    Histories::new(kind, network, ranks, options(recipe))
+fn histories(recipe: &Recipe, network: &Network, ranks: &[Rank], options: (Kind, Device)) -> Histories {
+    Histories::new(recipe.training.teacher_statistics, network, ranks, options)
 }
 
-/// Kind and device of a state's tensors.
-pub fn options(recipe: &Recipe) -> (Kind, Device) {
-    let kind = match recipe.training.dtype {
+/// What a state's tensors are made of.
+pub fn kind(recipe: &Recipe) -> Kind {
+    match recipe.training.dtype {
         Dtype::Float32 | Dtype::Bfloat16 => Kind::Float,
         Dtype::Float64 => Kind::Double,
-    };
-    (kind, Device::Cpu)
+    }
 }
 
 /// What activations are made of.

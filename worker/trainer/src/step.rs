@@ -27,7 +27,7 @@ use crate::sum::buckets::{Bucket, Filling, Reduced, Reducing, cut};
 use crate::sum::round::{Outcome, Round, Sharing};
 use crate::sum::{Broken, Summation};
 
-/// The two views of one rank's images, [B, 3, H, W] each, of any kind; channels last in memory is fastest.
+/// The two views of one rank's images, [B, 3, H, W] each, of any kind and anywhere: the step brings them to the state's device; channels last in memory is fastest.
 pub type Views = [Tensor; 2];
 
 /// A device in training: its ranks, the state, and the way to the other devices.
@@ -165,7 +165,10 @@ impl Trainer {
                 });
             }
         }
-        let views = &views.each_ref().map(|view| view.to_kind(self.activations));
+        let device = self.state.device();
+        let views = &views
+            .each_ref()
+            .map(|view| view.to_device(device).to_kind(self.activations));
         let seat = pending.lanes.len();
         debug_assert_eq!(self.ranks[seat], rank, "ranks come in order");
         let _ = self.gradients[seat].zero_();

@@ -127,7 +127,7 @@ fn float_into(
     for (_, part) in &parts[1..] {
         *sum += part;
     }
-    group.all_reduce(sum, Op::Sum)?.wait()?;
+    group.combine(sum, Op::Sum)?;
     // One look at the sum finds a value that is not finite; only then is it asked whose it was. All devices see the
     // same sum, so all ask.
     if flat::largest(sum)?.is_finite() {

@@ -11,7 +11,7 @@ use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
 use m2t_data::loader::RankViews;
 use m2t_data::{Batch, ViewKey, ViewParameters};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::augment;
 use crate::checkpoint::{Belonging, Job, Need, Writer};
@@ -20,7 +20,7 @@ use crate::generation::End;
 use crate::leave::Leave;
 use crate::link::Link;
 use crate::membership::Membership;
-use crate::state::{activations, options};
+use crate::state::activations;
 use crate::step::{Committed, Trainer, Views};
 
 /// A device in a group that stands.
@@ -51,7 +51,7 @@ impl Training<'_> {
         let mut began = Instant::now();
         while !self.is_last() && boundary == Boundary::GoOn {
             let batch = feed.batch(|files| self.tell(News::SlowFiles { files }))?;
-            let views = tensors(&batch, self.start, self.plan);
+            let views = tensors(&batch, self.start, self.plan, self.trainer.state.device());
             let committed = self
                 .trainer
                 .step(&views, &self.plan.schedule, membership.boundary())?;
@@ -154,10 +154,10 @@ impl Training<'_> {
     }
 }
 
-/// The views as tensors of the recipe's kind; what the loader left to do is done.
-fn tensors(batch: &Batch, start: &Start, plan: &Plan) -> Vec<(Rank, Views)> {
+/// The views as tensors of the recipe's kind, on the CPU or already on the device; what the loader left to do is done there.
+fn tensors(batch: &Batch, start: &Start, plan: &Plan, device: Device) -> Vec<(Rank, Views)> {
     let recipe = &start.recipe;
-    let (kind, (_, device)) = (activations(recipe), options(recipe));
+    let kind = activations(recipe);
     let (b, side) = (
         i64::from(recipe.training.batch_per_rank),
         i64::from(recipe.training.pixels),

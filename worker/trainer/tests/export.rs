@@ -30,7 +30,7 @@ use m2t_trainer::state::State;
 use m2t_trainer::step::{Trainer, Views};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 const WORLD: u32 = 2;
 const N_SAMPLES: u64 = 64;
@@ -106,7 +106,7 @@ fn recipe(settings: &str) -> Recipe {
 /// A device with all ranks after a few steps on noise.
 fn trained(recipe: &Recipe) -> Trainer {
     let ranks: Vec<Rank> = (0..WORLD).map(Rank).collect();
-    let state = State::initial(recipe, &ranks).unwrap();
+    let state = State::initial(recipe, &ranks, Device::Cpu).unwrap();
     let group: Arc<dyn Collective> = Arc::new(Solo::default());
     let mut trainer = Trainer::new(recipe, &ranks, state, group).unwrap();
     let schedule = recipe.plan(N_SAMPLES).unwrap().schedule;

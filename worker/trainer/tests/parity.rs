@@ -3,7 +3,7 @@
 //! Every case in `tests/fixtures/parity` and in each folder of `M2T_PARITY_FIXTURES` (colon-separated). A case of several
 //! ranks runs three ways: one device hosts all ranks; a device a rank, in processes of their own over Gloo; and, from three ranks,
 //! an uneven placement. Each way stays below 1e-6 of the fixture, and with the exact sum all give the same digest. The worst
-//! error is printed a case. The numbers' form is told in `parity/case.rs`.
+//! error is printed a case. `M2T_PARITY_DEVICE=cuda:0` runs all of it on a GPU. The numbers' form is told in `parity/case.rs`.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,6 +28,8 @@ const TOLERANCE_OF_FLOAT32: f64 = 1e-3;
 const TOLERANCE_OF_BFLOAT16: f64 = 3e-2;
 
 fn main() {
+    // Before the first use of libtorch.
+    device::hardware();
     if let Some(job) = device::job_from_parent() {
         device::be_one_of_several(&job);
         return;
@@ -64,7 +66,11 @@ fn trials() -> Vec<Trial> {
 fn cases() -> Vec<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity");
     let more = std::env::var("M2T_PARITY_FIXTURES").unwrap_or_default();
-    let folders = std::iter::once(own).chain(more.split(':').filter(|f| !f.is_empty()).map(PathBuf::from));
+    // The program alone, carried to another machine, has only what it is told of.
+    let own = Some(own).filter(|own| more.is_empty() || own.is_dir());
+    let folders = own
+        .into_iter()
+        .chain(more.split(':').filter(|f| !f.is_empty()).map(PathBuf::from));
     let mut cases = Vec::new();
     for folder in folders {
         let entries =

@@ -225,7 +225,7 @@ fn a_hold_in_the_broadcast_leaves_its_receiver_warm() {
     let group = peer(meeting, 0);
     assert_eq!(somebody_needs_it(&group, 0.0), 1.0);
     // The first of several vectors; the others never come.
-    let state = State::initial(&run.recipe, &[Rank(0)]).unwrap();
+    let state = State::initial(&run.recipe, &[Rank(0)], tch::Device::Cpu).unwrap();
     group.broadcast(&state.student.flat, 0).unwrap().wait().unwrap();
     device.hold(1);
     assert_eq!(device.hear(), (Generation(1), News::Warm));

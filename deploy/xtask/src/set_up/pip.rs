@@ -39,12 +39,17 @@ impl Packages<'_> {
 const ONE_BUILD: [&str; 3] = ["--no-deps", "--python-version", "3.11"];
 /// The packages are built for different ages of the C library, and older pips (23 for one) do not know that the newest
 /// includes the others.
-const PLATFORMS: [&str; 5] = [
+const PLATFORMS: [&str; 10] = [
     "manylinux_2_28_x86_64",
     "manylinux_2_27_x86_64",
     "manylinux_2_25_x86_64",
+    "manylinux_2_18_x86_64",
     "manylinux_2_17_x86_64",
     "manylinux2014_x86_64",
+    "manylinux_2_12_x86_64",
+    "manylinux2010_x86_64",
+    "manylinux_2_5_x86_64",
+    "manylinux1_x86_64",
 ];
 /// A pip, whatever Python runs it.
 pub(super) fn find(packages: &Packages<'_>) -> Result<Command> {

@@ -54,7 +54,8 @@ impl Place<'_> {
         self.root.join(self.name)
     }
 
-    fn is_complete(&self) -> bool {
+    /// Whether it has what it is to have.
+    pub(super) fn is_complete(&self) -> bool {
         let stamp = fs::read_to_string(self.complete().join(STAMP_FILE));
         stamp.is_ok_and(|stamp| stamp == self.stamp) && self.complete().join(self.witness).is_file()
     }

@@ -171,6 +171,10 @@ impl Collective for Gloo {
         self.peers.index
     }
 
+    fn tensors_on(&self) -> Option<Device> {
+        Some(Device::Cpu)
+    }
+
     fn all_reduce(&self, tensor: &Tensor, op: Op) -> Result<Handle, TorchError> {
         self.start(Operation::AllReduce(op), tensor)
     }

@@ -261,6 +261,10 @@ impl Collective for Nccl {
         self.place.0
     }
 
+    fn tensors_on(&self) -> Option<Device> {
+        Some(self.nothing.device())
+    }
+
     fn all_reduce(&self, tensor: &Tensor, op: Op) -> Result<Handle, TorchError> {
         self.start(Operation::AllReduce(op), tensor)
     }

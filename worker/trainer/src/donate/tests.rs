@@ -7,6 +7,7 @@ use m2t_common::recipe::written::Source;
 use m2t_common::recipe::{Recipe, resolve};
 use m2t_common::{DeviceIndex, Generation, Rank};
 use m2t_torch::collective::Solo;
+use tch::Device;
 
 use super::*;
 
@@ -25,7 +26,7 @@ fn recipe() -> Recipe {
 
 /// A state of which every value is `value`.
 fn state(value: f64, step: u64) -> State {
-    let mut state = State::blank(&recipe(), &RANKS).unwrap();
+    let mut state = State::blank(&recipe(), &RANKS, Device::Cpu).unwrap();
     for mut vector in vectors(&state) {
         let _ = vector.fill_(value);
     }
@@ -67,6 +68,10 @@ impl Collective for Played {
         self.index
     }
 
+    fn tensors_on(&self) -> Option<Device> {
+        None
+    }
+
     fn all_reduce(&self, tensor: &Tensor, op: Op) -> Result<Handle, TorchError> {
         if self.others_need {
             let _ = tensor.shallow_clone().fill_(1.0);
@@ -98,7 +103,7 @@ impl Collective for Played {
 }
 
 fn share(kept: &mut Option<State>, group: &Played) -> Result<(), TorchError> {
-    DONATION.share(kept, || State::blank(&recipe(), &RANKS), group)
+    DONATION.share(kept, || State::blank(&recipe(), &RANKS, Device::Cpu), group)
 }
 
 #[test]

@@ -9,6 +9,7 @@ use m2t_common::recipe::written::Source;
 use m2t_common::recipe::{Dtype as RecipeDtype, Stem, resolve};
 use m2t_torch::collective::Solo;
 use safetensors::SafeTensors;
+use tch::Device;
 use tempfile::TempDir;
 
 use super::*;
@@ -30,7 +31,7 @@ fn recipe(settings: &str) -> Recipe {
 fn run(recipe: &Recipe) -> (TempDir, State) {
     let output = tempfile::tempdir().unwrap();
     let ranks = [Rank(0), Rank(1)];
-    let mut state = State::initial(recipe, &ranks).unwrap();
+    let mut state = State::initial(recipe, &ranks, Device::Cpu).unwrap();
     state.step = Step(7);
     for (i, (_, mut vectors)) in state.history.own().into_iter().enumerate() {
         for (j, vector) in vectors.iter_mut().enumerate() {

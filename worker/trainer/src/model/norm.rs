@@ -86,6 +86,15 @@ impl Statistics {
         }
     }
 
+    /// The same on a device.
+    pub fn on(self, device: Device) -> Self {
+        Self {
+            mean: self.mean.to_device(device),
+            var: self.var.to_device(device),
+            layers: self.layers,
+        }
+    }
+
     /// The same in another kind.
     pub fn to_kind(&self, kind: Kind) -> Self {
         Self {

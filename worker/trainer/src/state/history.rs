@@ -44,6 +44,19 @@ impl Histories {
         }
     }
 
+    /// The same on a device.
+    pub fn on(self, device: Device) -> Self {
+        match self {
+            Self::Shared(history) => Self::Shared(history.on(device)),
+            Self::PerRank(histories) => {
+                let there = histories
+                    .into_iter()
+                    .map(|(rank, history)| (rank, history.on(device)));
+                Self::PerRank(there.collect())
+            }
+        }
+    }
+
     /// The history a hosted rank uses.
     pub fn of(&self, rank: Rank) -> &History {
         match self {
@@ -126,6 +139,14 @@ impl Histories {
 }
 
 impl History {
+    /// The same on a device.
+    pub fn on(self, device: Device) -> Self {
+        Self {
+            student: self.student.on(device),
+            teacher: self.teacher.on(device),
+        }
+    }
+
     /// Student mean and variance, teacher mean and variance, sharing memory.
     pub fn views(&self) -> [Tensor; 4] {
         [
@@ -144,8 +165,8 @@ fn add_as_integers(vector: &Tensor, group: &dyn Collective) -> Result<Tensor, To
         Kind::Double => (Kind::Double, Kind::Int64),
         other => (other, Kind::Int),
     };
-    let integers = vector.view_dtype(bits).copy();
-    group.all_reduce(&integers, Op::Sum)?.wait()?;
+    let mut integers = vector.view_dtype(bits).copy();
+    group.combine(&mut integers, Op::Sum)?;
     Ok(integers.view_dtype(kind))
 }
 

@@ -53,6 +53,10 @@ impl Collective for Breaking {
         0
     }
 
+    fn tensors_on(&self) -> Option<Device> {
+        None
+    }
+
     fn all_reduce(&self, tensor: &Tensor, op: Op) -> Result<Handle, TorchError> {
         self.operation()?;
         self.1.all_reduce(tensor, op)
@@ -88,7 +92,7 @@ impl Bench {
     fn new(recipe: &Recipe) -> Self {
         m2t_torch::set_threads(1);
         let ranks: Vec<Rank> = (0..WORLD).map(Rank).collect();
-        let state = State::initial(recipe, &ranks).unwrap();
+        let state = State::initial(recipe, &ranks, Device::Cpu).unwrap();
         let group = Arc::new(Breaking(AtomicI64::new(-1), Solo::default()));
         let trainer = Trainer::new(recipe, &ranks, state, Arc::clone(&group) as Arc<dyn Collective>).unwrap();
         Self {

@@ -33,8 +33,8 @@ pub fn sum(parts: Parts<'_>, shape: Shape<'_>, world: u32, group: &dyn Collectiv
             }
         });
     }
-    let total = total.expect("a device hosts at least one rank");
-    group.all_reduce(&total, Op::Sum)?.wait()?;
+    let mut total = total.expect("a device hosts at least one rank");
+    group.combine(&mut total, Op::Sum)?;
     let down = scales(&exponents, shape.segments, -1);
     Ok((total.to_kind(Kind::Double) * down).to_kind(parts[0].1.kind()))
 }
@@ -58,7 +58,7 @@ pub fn mean(
         let how = if i == 0 { Into::Place } else { Into::Sum };
         flat::quantise(part, 2f64.powi(exponent), how, &mut total)?;
     }
-    group.all_reduce(&total, Op::Sum)?.wait()?;
+    group.combine(&mut total, Op::Sum)?;
     Ok(flat::dequantise(
         &total,
         2f64.powi(-exponent) / f64::from(world),
@@ -72,8 +72,8 @@ pub fn ranks_not_finite(
     world: u32,
     group: &dyn Collective,
 ) -> Result<Vec<Rank>, Broken> {
-    let flags = vector(&flags(own.iter().copied(), world));
-    group.all_reduce(&flags, Op::Max)?.wait()?;
+    let mut flags = vector(&flags(own.iter().copied(), world));
+    group.combine(&mut flags, Op::Max)?;
     Ok(named(&values(&flags)))
 }
 
@@ -100,8 +100,8 @@ fn maxima_over_ranks(
         }
     }
     largest.extend(flags(finite.into_iter(), world));
-    let message = vector(&largest);
-    group.all_reduce(&message, Op::Max)?.wait()?;
+    let mut message = vector(&largest);
+    group.combine(&mut message, Op::Max)?;
     let mut all = values(&message);
     let ranks = named(&all.split_off(n_segments));
     if ranks.is_empty() {

@@ -4,15 +4,17 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use m2t_common::Rank;
+use m2t_common::gpu::GpuName;
 use m2t_common::machine_link::Boundary;
 use m2t_common::recipe::{Dtype, Reduction};
 use m2t_torch::collective::{Collective, Gloo, Meeting, Solo, Timeouts};
+use m2t_trainer::hardware::{Company, Hardware};
 use m2t_trainer::model::Network;
-use m2t_trainer::state::{State, options};
+use m2t_trainer::state::{State, kind};
 use m2t_trainer::step::Trainer;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +65,7 @@ impl Ways {
     }
 }
 
+const DEVICE: &str = "M2T_PARITY_DEVICE";
 const JOB: &str = "M2T_PARITY_JOB";
 const PATIENCE: Duration = Duration::from_secs(300);
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -163,13 +166,30 @@ pub(crate) fn be_one_of_several(job: &Job) {
     say(serde_json::to_value(outcome).unwrap());
 }
 
+/// What the steps run on: the CPU, or the GPU of `M2T_PARITY_DEVICE=cuda:0`. Several devices of a case share it, and meet over Gloo there, too.
+pub(crate) fn hardware() -> &'static Hardware {
+    static HARDWARE: OnceLock<Hardware> = OnceLock::new();
+    HARDWARE.get_or_init(|| {
+        let name = std::env::var(DEVICE).ok().map(|device| {
+            let number = device
+                .strip_prefix("cuda:")
+                .and_then(|number| number.parse().ok());
+            number.unwrap_or_else(|| panic!("{DEVICE}={device} is not of the form cuda:0"))
+        });
+        let name = name.map(GpuName::Number);
+        Hardware::named(name.as_ref(), Company::Others).unwrap_or_else(|error| panic!("{error:#}"))
+    })
+}
+
 fn train(path: &Path, settings: Settings, ranks: &[Rank], group: &Arc<dyn Collective>) -> Outcome {
     m2t_torch::set_threads(1);
     let case = Case::read(path);
     let recipe = case.recipe(settings.dtype, settings.reduction);
     let network = Arc::new(Network::new(&recipe.model));
-    let (kind, _) = options(&recipe);
-    let flat = case.parameters(&network.layout, kind);
+    let kind = kind(&recipe);
+    let flat = case
+        .parameters(&network.layout, kind)
+        .to_device(hardware().device());
     let state = State::from_parameters(&recipe, network, ranks, &flat).unwrap();
     let mut trainer = Trainer::new(&recipe, ranks, state, Arc::clone(group)).unwrap();
     let schedule = case.schedule();
