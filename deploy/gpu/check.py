@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -94,27 +95,33 @@ class Checks:
             raise Skipped("the group of one device did not work")
         if tuple(int(part) for part in self.nccl.split(".")[:2]) < NCCL_THAT_SHARES:
             raise Skipped(f"NCCL {self.nccl} lets only one process use a GPU, 2.30 lets two; name a newer one by M2T_NCCL")
-        first, second = (self.start_measure(index) for index in (0, 1))
-        meet = json.loads(first.stdout.readline())["meet"]
-        second = second(meet)
-        answers = []
-        for process in (first, second):
-            said, errors = process.communicate(timeout=self.left())
-            if process.returncode != 0:
-                raise Failed(last_line(errors))
-            answers.append(json.loads(said.splitlines()[-1]))
+        first = self.start_measure(0, [])
+        processes = [first]
+        # Whatever they wait for, their ends end the reading.
+        end = threading.Timer(self.left(), lambda: [process.kill() for process in processes])
+        end.start()
+        try:
+            meet = json.loads(first.stdout.readline())["meet"]
+            processes.append(self.start_measure(1, ["--meet", meet]))
+            answers = []
+            for process in processes:
+                said = process.stdout.read()
+                if process.wait() != 0:
+                    raise Failed("a device did not come to its end; what it said is above")
+                answers.append(json.loads(said.splitlines()[-1]))
+        finally:
+            end.cancel()
+            for process in processes:
+                process.kill()
         if answers[0]["losses"] != answers[1]["losses"]:
             raise Failed("the two devices disagree about the losses")
         return {"losses": answers[0]["losses"], "sum_seconds": answers[0]["sum_seconds"], "nccl": self.nccl}
 
-    def start_measure(self, index):
-        def start(meet=None):
-            command = [self.given.trainer, "measure", "--gpu", self.given.gpu, "--devices", "2", "--index", str(index)]
-            command += ["--batch", "16", "--steps", "5", "--set", "dtype=bfloat16"] + (["--meet", meet] if meet else [])
-            environment = os.environ | {"NCCL_MULTI_RANK_GPU_ENABLE": "1"}
-            return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-        return start() if index == 0 else start
+    def start_measure(self, index, more):
+        command = [self.given.trainer, "measure", "--gpu", self.given.gpu, "--devices", "2", "--index", str(index)]
+        command += ["--batch", "16", "--steps", "5", "--set", "dtype=bfloat16", *more]
+        environment = os.environ | {"NCCL_MULTI_RANK_GPU_ENABLE": "1"}
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
     def measure(self, dtype, reduction, batch, n_steps):
         sets = [f"dtype={dtype}", f"reduction={reduction}"]
