@@ -114,7 +114,7 @@ pub fn load(folder: &Path, manifest: &Manifest, mut state: State) -> Result<Stat
             senders.push(to_file);
             scope.spawn(move || hash_file(header, of_file))
         });
-        let read = scope.spawn(move || plan.read(&mut state_file, senders));
+        let read = scope.spawn(move || plan.read(&mut state_file, &senders));
         let state_digest = scope.spawn(|| plan.hash_state(Digest::of(manifest.step), of_state));
         plan.put(&vectors, of_tensors);
         let n_read = read.join().expect(NO_PANIC)?;
@@ -161,7 +161,7 @@ struct Plan {
 
 impl Plan {
     /// Hands every tensor to all, block by block, and looks whether something follows; the bytes read.
-    fn read(&self, file: &mut File, senders: Vec<SyncSender<Arc<Block>>>) -> io::Result<u64> {
+    fn read(&self, file: &mut File, senders: &[SyncSender<Arc<Block>>]) -> io::Result<u64> {
         let mut blocks = Vec::from_iter((0..N_BLOCKS).map(|_| Arc::new(Block::default())));
         let (mut n_blocks, mut n_bytes) = (0, 0);
         for (tensor, (_, info)) in self.tensors.iter().enumerate() {
@@ -182,7 +182,7 @@ impl Plan {
                     return Ok(n_bytes);
                 }
                 n_blocks += 1;
-                for sender in &senders {
+                for sender in senders {
                     // None of them ends before the last block.
                     let _ = sender.send(Arc::clone(slot));
                 }

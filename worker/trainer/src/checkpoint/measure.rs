@@ -9,6 +9,7 @@ use m2t_common::recipe::written::Source;
 use m2t_common::{Rank, Step};
 use m2t_torch::collective::Solo;
 use serde::Serialize;
+use tch::Device;
 
 use super::{Belonging, load, manifest, write};
 use crate::state::State;
@@ -52,7 +53,7 @@ pub fn measure(question: &Question) -> anyhow::Result<Answer> {
     let recipe = resolve(Source::Preset("8x_v100_100e"), &question.sets, None)?;
     m2t_torch::set_threads(recipe.training.threads_per_device);
     let (world, group, ranks) = (recipe.training.world, Solo::default(), [Rank(0)]);
-    let mut state = State::initial(&recipe, &ranks)?;
+    let mut state = State::initial(&recipe, &ranks, Device::Cpu)?;
     let buffers = Buffers::default();
     buffers.make_ready(state.n_frozen_bytes(world));
     let belonging = Belonging {
@@ -76,7 +77,11 @@ pub fn measure(question: &Question) -> anyhow::Result<Answer> {
         answer.checkpoint = question.folder.join(report.name.as_str());
         let (took, loaded) = seconds(|| -> anyhow::Result<State> {
             let found = manifest(&answer.checkpoint)?;
-            Ok(load(&answer.checkpoint, &found, State::blank(&recipe, &ranks)?)?)
+            Ok(load(
+                &answer.checkpoint,
+                &found,
+                State::blank(&recipe, &ranks, Device::Cpu)?,
+            )?)
         });
         answer.load.push(took);
         state = loaded.context("the checkpoint just written")?;

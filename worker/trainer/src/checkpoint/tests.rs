@@ -11,14 +11,14 @@ use m2t_common::{Generation, Rank, Step};
 use m2t_torch::collective::Solo;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use super::*;
 use crate::link::Link;
 use crate::membership::{Held, Membership};
 use crate::state::frozen::{Buffers, Frozen, Ordered};
 use crate::state::snapshot::NamedBytes;
-use crate::state::{Snapshot, State, options};
+use crate::state::{Snapshot, State, kind};
 
 fn snapshot(step: u64) -> Snapshot {
     let tensor = NamedBytes {
@@ -48,17 +48,17 @@ fn state(settings: &str, step: u64) -> (Recipe, State) {
     let name = "small";
     let recipe = resolve(Source::Experiment { name, toml: &toml }, &[], None).unwrap();
     let ranks = [Rank(0), Rank(1)];
-    let mut state = State::initial(&recipe, &ranks).unwrap();
+    let mut state = State::initial(&recipe, &ranks, Device::Cpu).unwrap();
     state.step = Step(step);
     let parameters = state.network.layout.parameters.clone();
     for (i, (_, vectors)) in state.history.own().iter().enumerate() {
         for (k, vector) in vectors.iter().enumerate() {
-            let values = Tensor::arange(vector.size()[0], options(&recipe)) + (10 * i + k) as f64;
+            let values = Tensor::arange(vector.size()[0], (kind(&recipe), Device::Cpu)) + (10 * i + k) as f64;
             vector.shallow_clone().copy_(&values);
         }
     }
     for p in &parameters {
-        let values = Tensor::arange(p.len(), options(&recipe)) / 7.0 + p.offset as f64;
+        let values = Tensor::arange(p.len(), (kind(&recipe), Device::Cpu)) / 7.0 + p.offset as f64;
         state.momentum.narrow(0, p.offset, p.len()).copy_(&values);
     }
     (recipe, state)
@@ -114,7 +114,7 @@ fn a_state_comes_back_whole_with_the_padding_of_its_vectors() {
         let found = manifest(&checkpoint).unwrap();
         // A device of a larger group has a place for only one rank's statistics.
         for ranks in [&[Rank(0), Rank(1)][..], &[Rank(1)]] {
-            let blank = State::blank(&recipe, ranks).unwrap();
+            let blank = State::blank(&recipe, ranks, Device::Cpu).unwrap();
             let loaded = load(&checkpoint, &found, blank).unwrap();
             assert_eq!((loaded.step, loaded.digest()), (Step(7), state.digest()));
             for (one, other) in [
@@ -139,7 +139,7 @@ fn nothing_damaged_and_nothing_of_another_network_is_loaded() {
     let checkpoint = folder.path().join(report.name.as_str());
     let (found, file) = (manifest(&checkpoint).unwrap(), checkpoint.join(STATE_FILE));
     let whole = fs::read(&file).unwrap();
-    let blank = |sets: &str| State::blank(&state(sets, 0).0, &[Rank(0), Rank(1)]).unwrap();
+    let blank = |sets: &str| State::blank(&state(sets, 0).0, &[Rank(0), Rank(1)], Device::Cpu).unwrap();
     let mut wrong = vec![
         whole[..whole.len() - 1].to_vec(),
         whole[..5].to_vec(),

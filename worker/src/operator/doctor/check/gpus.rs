@@ -8,7 +8,7 @@ use super::size;
 use crate::devices::Devices;
 
 pub(super) fn all(tensor: &Result<TensorFacts, String>, devices: &Devices) -> Vec<Finding> {
-    let mut findings = vec![supported(devices)];
+    let mut findings = vec![Finding::ok("devices", devices.to_string())];
     let Ok(tensor) = tensor else {
         let why = "libtorch does not answer";
         findings.extend(["driver", "gpus", "nccl"].map(|check| Finding::skip(check, why)));
@@ -23,14 +23,6 @@ pub(super) fn all(tensor: &Result<TensorFacts, String>, devices: &Devices) -> Ve
         ],
     });
     findings
-}
-
-/// Whether this version trains on them.
-fn supported(devices: &Devices) -> Finding {
-    match devices.facts() {
-        Ok(_) => Finding::ok("devices", devices.to_string()),
-        Err(error) => Finding::error("devices", &error.to_string()),
-    }
 }
 
 /// What there is is told, and nothing is asked of it.
