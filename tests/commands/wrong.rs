@@ -145,9 +145,9 @@ const WORKER: &[Row] = &[
         &["cpu:0", "1 to 64"],
     ),
     (
-        "m2t-worker --coordinator 127.0.0.1:1 --devices 0-7",
+        "m2t-worker --coordinator 127.0.0.1:1 --devices gpu:GPU-00000000-0000-0000-0000-000000000000",
         2,
-        &["--devices 0,1,2,3,4,5,6,7", "GPU"],
+        &["--devices gpu:GPU-00000000-0000-0000-0000-000000000000"],
     ),
     (
         "m2t-worker --coordinator 127.0.0.1:1 --name a/b",
@@ -173,9 +173,9 @@ const OPERATOR: &[Row] = &[
     ("m2t train", 2, &["--experiment"]),
     ("m2t train -f tiny.toml", 2, &["data/imagenet_train", "--data"]),
     (
-        "m2t train -f tiny.toml --data data -d 0-7",
+        "m2t train -f tiny.toml --data data -d gpu:GPU-00000000-0000-0000-0000-000000000000",
         2,
-        &["0,1,2,3,4,5,6,7", "cpu:2"],
+        &["--devices gpu:GPU-00000000-0000-0000-0000-000000000000"],
     ),
     (
         "m2t train -f tiny.toml --data data -b 6",

@@ -23,6 +23,7 @@ use m2t_common::recipe::load;
 use super::{Refused, beside};
 use crate::daemon::CoordinatorAddress;
 use crate::devices::Devices;
+use crate::gpus;
 
 /// The port that `m2t status` asks unless told otherwise.
 const USUAL_PORT: u16 = 7117;
@@ -142,7 +143,12 @@ pub fn train(options: &TrainOptions) -> anyhow::Result<ExitCode> {
             coordinator,
             daemon,
             company,
-        } => children::lead(&coordinator, daemon, company),
+        } => {
+            // What the daemon would find out once the coordinator stands.
+            gpus::look(&options.devices, &beside("m2t-trainer")?)
+                .map_err(|error| Refused::new(error.to_string()))?;
+            children::lead(&coordinator, daemon, company)
+        }
         Part::Follow { daemon } => {
             let program = beside("m2t-worker")?;
             // Returns only if it could not be started.

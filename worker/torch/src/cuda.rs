@@ -33,12 +33,12 @@ pub enum CudaError {
     #[error(
         "no NVIDIA driver on this machine: {0}; install the driver, or train on shares of the CPU (--devices cpu:2)"
     )]
-    NoDriver(#[source] LibraryError),
+    NoDriver(LibraryError),
     /// libtorch has only its CPU half, or that of CUDA lacks a library.
     #[error(
         "libtorch was set up without CUDA: {0}; install the CUDA libraries that torch requires beside it (cargo xtask set-up --cuda), or name a libtorch that has them by LIBTORCH"
     )]
-    NoLibtorchCuda(#[source] LibraryError),
+    NoLibtorchCuda(LibraryError),
     /// The driver is older than what libtorch was built for.
     #[error("the NVIDIA driver supports CUDA {driver} and libtorch needs {needed}; update the driver")]
     DriverTooOld {

@@ -4,10 +4,11 @@ mod hostile;
 mod packed;
 mod slow;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::Mutex;
+use std::thread::{self, ThreadId};
 
 use super::*;
 use crate::augment::{Canvas, ViewKey, ViewParameters};
@@ -187,11 +188,14 @@ fn a_missing_file_is_an_error_that_names_it() {
 fn reading_errors_that_may_pass_are_tried_again() {
     let (_dir, index) = data_set(65);
     let expected = all(settings(index.clone()));
-    // The first four reads of each file fail with EIO, after half of it.
-    let tries = Mutex::new(BTreeMap::<PathBuf, u32>::new());
+    // The first four reads of each file fail with EIO, after half of it. A thread tries again by itself, and two may want the same
+    // file at a time, for two epochs.
+    let tries = Mutex::new(HashMap::<(ThreadId, PathBuf), u32>::new());
     let mut loader = failing(index, move |path, bytes| {
         let mut tries = tries.lock().unwrap();
-        let tried = tries.entry(path.to_owned()).or_default();
+        let tried = tries
+            .entry((thread::current().id(), path.to_owned()))
+            .or_default();
         *tried += 1;
         read_disk(path, bytes)?;
         if tried.is_multiple_of(5) {

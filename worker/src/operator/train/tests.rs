@@ -133,7 +133,6 @@ fn what_is_missing_or_means_nothing_is_said_in_a_sentence() {
         (&[][..], follower, "add --coordinator HOST:PORT"),
         (&[], leader, "add --insecure on a private network"),
         (&["--coordinator", "a:1"], ALONE, "leave --coordinator out"),
-        (&["-d", "0-7"], ALONE, "cannot train yet"),
         (&["-b", "7"], ALONE, "--set batch=7: batch = 7"),
         (
             &["--experiment-name", "../x"],

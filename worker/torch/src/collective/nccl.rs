@@ -46,7 +46,7 @@ pub enum NcclError {
     #[error(
         "no NCCL: {0}; install nvidia-nccl-cu13 beside torch, or name a library by {PATH_VARIABLE}=/path/libnccl.so.2"
     )]
-    NoLibrary(#[source] LibraryError),
+    NoLibrary(LibraryError),
     /// It is of a release that does not do.
     #[error(
         "NCCL {version} ({path}) {reason}; install another release, such as nvidia-nccl-cu13==2.28.9, or name one by {PATH_VARIABLE}=/path/libnccl.so.2"
