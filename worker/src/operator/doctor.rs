@@ -1,6 +1,6 @@
 //! `m2t doctor`: what is wrong with this machine, before a run finds out.
 //!
-//! [`look`] sees what there is, [`check`] says what is to be thought of it, [`finding`] writes it out. It mends nothing, and of libtorch,
+//! `look` sees what there is, `check` says what is to be thought of it, `finding` writes it out. It mends nothing, and of libtorch,
 //! GPUs and NCCL it asks `m2t-trainer doctor`.
 
 mod check;
