@@ -255,6 +255,14 @@ impl Bench<'_> {
         Command::new(self.workspace.program(name))
     }
 
+    /// The Python of the baselines; the packages of `.python/` are its own, whatever libtorch this process runs with.
+    fn python(&self) -> Command {
+        let usual = || self.workspace.root.join(".python/python");
+        let mut command = Command::new(own_python().map_or_else(usual, PathBuf::from));
+        command.env_remove("LD_LIBRARY_PATH");
+        command
+    }
+
     /// What a program prints, which must succeed. It stays in the bench's folder, as `name`.
     fn output(&self, name: &str, command: &mut Command) -> Result<String> {
         let program = self.workspace.typed(command);

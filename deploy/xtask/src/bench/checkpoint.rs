@@ -2,42 +2,27 @@
 //! torch.load of the same tensors, on the same disk, in the same call.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::line::{machine, median, rounded};
-use super::{Bench, BenchArguments, own_python, print};
+use super::line::{Beside, Measurement, machine, median, rounded};
+use super::{Bench, BenchArguments, print};
 
 const SCRIPT: &str = "deploy/xtask/src/bench/torch_checkpoint.py";
 const NEEDED: &str =
     "set M2T_PYTHON to a Python with torch, or run `cargo xtask test` once, which installs it into .python/";
 
-/// One result; see `cargo xtask bench --help` for its keys.
+/// What is a checkpoint's own.
 #[derive(Debug, Serialize)]
-struct Line {
-    bench: &'static str,
-    case: &'static str,
-    median: f64,
-    unit: &'static str,
-    runs: usize,
-    machine: String,
-    #[serde(flatten)]
-    compared: Option<Compared>,
+struct Own {
     seconds: Vec<f64>,
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     copy_seconds: Option<f64>,
 }
 
-#[derive(Debug, Serialize)]
-struct Compared {
-    baseline: &'static str,
-    baseline_median: f64,
-    baseline_runs: usize,
-    ratio: f64,
-}
+type Line = Measurement<Own>;
 
 /// What our program says, in seconds.
 #[derive(Debug, Deserialize)]
@@ -77,6 +62,8 @@ pub(super) fn run(bench: &Bench<'_>, arguments: &BenchArguments) -> Result<()> {
 }
 
 fn lines(ours: &Ours, theirs: Option<&Theirs>) -> [Line; 3] {
+    let mut stall = line("stall", &ours.stall, ours, None);
+    stall.own.copy_seconds = Some(rounded(median(&ours.copy)));
     [
         line(
             "save",
@@ -90,10 +77,7 @@ fn lines(ours: &Ours, theirs: Option<&Theirs>) -> [Line; 3] {
             ours,
             theirs.map(|theirs| theirs.load.as_slice()),
         ),
-        Line {
-            copy_seconds: Some(rounded(median(&ours.copy))),
-            ..line("stall", &ours.stall, ours, None)
-        },
+        stall,
     ]
 }
 
@@ -106,28 +90,29 @@ fn line(case: &'static str, seconds: &[f64], ours: &Ours, theirs: Option<&[f64]>
         unit: "s",
         runs: seconds.len(),
         machine: machine(),
-        compared: theirs.map(|theirs| Compared {
+        beside: theirs.map(|theirs| Beside {
             baseline: "pytorch",
             baseline_median: rounded(median(theirs)),
             baseline_runs: theirs.len(),
             ratio: rounded(median(theirs) / own),
         }),
-        seconds: seconds.iter().copied().map(rounded).collect(),
-        bytes: ours.n_bytes,
-        copy_seconds: None,
+        own: Own {
+            seconds: seconds.iter().copied().map(rounded).collect(),
+            bytes: ours.n_bytes,
+            copy_seconds: None,
+        },
     }
 }
 
 fn theirs(bench: &Bench<'_>, checkpoint: &Path, runs: &str) -> Result<Theirs> {
     let packages = bench.workspace.root.join(".python");
-    let mut command = Command::new(own_python().map_or_else(|| packages.join("python"), PathBuf::from));
+    let mut command = bench.python();
     command
         .arg(bench.workspace.root.join(SCRIPT))
         .arg(checkpoint.join("state.safetensors"))
         .arg(bench.work.join("baseline.pt"))
         .arg(runs)
-        .env("PYTHONPATH", &packages)
-        .env_remove("LD_LIBRARY_PATH");
+        .env("PYTHONPATH", &packages);
     let said = bench.output("pytorch", &mut command).context(NEEDED)?;
     serde_json::from_str(&said).with_context(|| format!("{SCRIPT} said {said:?}"))
 }

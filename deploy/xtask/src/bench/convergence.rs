@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::line::{machine, median};
+use super::line::{Beside, Measurement, machine, median};
 use super::{Bench, print};
 
 /// What both are but for the kind of their numbers.
@@ -15,18 +15,9 @@ const WORLD: &str = "2";
 /// The epoch whose mean loss is compared, from 0.
 const EPOCH: u64 = 2;
 
-/// One result; see `cargo xtask bench --help` for its keys.
+/// What is convergence's own.
 #[derive(Debug, Serialize)]
-struct Line {
-    bench: &'static str,
-    case: &'static str,
-    median: f64,
-    unit: &'static str,
-    runs: usize,
-    machine: String,
-    baseline: &'static str,
-    baseline_median: f64,
-    ratio: f64,
+struct Own {
     differences: Vec<f64>,
 }
 
@@ -95,24 +86,29 @@ fn mean_loss(metrics: &str) -> Result<f64> {
 }
 
 /// From the losses of mixed bfloat16 and of float32, a pair a seed.
-fn line(losses: &[[f64; 2]]) -> Line {
+fn line(losses: &[[f64; 2]]) -> Measurement<Own> {
     let of = |which: usize| median(&losses.iter().map(|pair| pair[which]).collect::<Vec<_>>());
     let digits = |value: f64| (value * 1e5).round() / 1e5;
     let (mixed, single) = (of(0), of(1));
-    Line {
+    Measurement {
         bench: "convergence",
         case: "bfloat16",
         median: digits(mixed),
         unit: "mean loss of the third epoch",
         runs: losses.len(),
         machine: machine(),
-        baseline: "float32",
-        baseline_median: digits(single),
-        ratio: digits(single / mixed),
-        differences: losses
-            .iter()
-            .map(|[mixed, single]| digits(mixed / single - 1.0))
-            .collect(),
+        beside: Some(Beside {
+            baseline: "float32",
+            baseline_median: digits(single),
+            baseline_runs: losses.len(),
+            ratio: digits(single / mixed),
+        }),
+        own: Own {
+            differences: losses
+                .iter()
+                .map(|[mixed, single]| digits(mixed / single - 1.0))
+                .collect(),
+        },
     }
 }
 
@@ -130,7 +126,11 @@ mod tests {
     #[test]
     fn differences_are_told_seed_by_seed() {
         let line = line(&[[1.02, 1.0], [1.98, 2.0], [1.5, 1.5]]);
-        assert_eq!(line.differences, [0.02, -0.01, 0.0]);
-        assert_eq!((line.median, line.baseline_median, line.ratio), (1.5, 1.5, 1.0));
+        assert_eq!(line.own.differences, [0.02, -0.01, 0.0]);
+        let beside = line.beside.unwrap();
+        assert_eq!(
+            (line.median, beside.baseline_median, beside.ratio),
+            (1.5, 1.5, 1.0)
+        );
     }
 }

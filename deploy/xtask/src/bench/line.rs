@@ -6,7 +6,31 @@ use serde::Serialize;
 
 use super::recovery::Case;
 
-/// One result; see `cargo xtask bench --help` for its keys.
+/// One result: what every bench says, and what is its own. See `cargo xtask bench --help` for the keys.
+#[derive(Debug, Serialize)]
+pub(super) struct Measurement<Own> {
+    pub(super) bench: &'static str,
+    pub(super) case: &'static str,
+    pub(super) median: f64,
+    pub(super) unit: &'static str,
+    pub(super) runs: usize,
+    pub(super) machine: String,
+    #[serde(flatten)]
+    pub(super) beside: Option<Beside>,
+    #[serde(flatten)]
+    pub(super) own: Own,
+}
+
+/// What a baseline reached; a ratio above 1 says that we are better.
+#[derive(Debug, Serialize)]
+pub(super) struct Beside {
+    pub(super) baseline: &'static str,
+    pub(super) baseline_median: f64,
+    pub(super) baseline_runs: usize,
+    pub(super) ratio: f64,
+}
+
+/// One result of recovery, whose cases can be chosen and whose baseline loses steps.
 #[derive(Debug, Serialize)]
 pub(super) struct Line {
     pub(super) bench: &'static str,

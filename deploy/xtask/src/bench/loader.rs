@@ -2,43 +2,19 @@
 //! files, in the same call.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::line::{machine, rounded};
-use super::{Bench, BenchArguments, own_python, print};
+use super::line::{Beside, Measurement, machine, rounded};
+use super::{Bench, BenchArguments, print};
 
 const SCRIPT: &str = "baselines/pillow_views.py";
 const NEEDED: &str = "set M2T_PYTHON to a Python with Pillow and numpy, or run `cargo xtask test` once, which installs them into \
                       .python/";
 /// Files that are looked at.
 const IMAGES: &str = "300";
-
-/// One result; see `cargo xtask bench --help` for its keys.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    bench: &'static str,
-    case: &'static str,
-    median: f64,
-    unit: &'static str,
-    runs: usize,
-    machine: String,
-    #[serde(flatten)]
-    compared: Option<Compared>,
-    #[serde(flatten)]
-    measured: &'a Measured,
-}
-
-#[derive(Debug, Serialize)]
-struct Compared {
-    baseline: &'static str,
-    baseline_median: f64,
-    baseline_runs: usize,
-    ratio: f64,
-}
 
 /// What our bench says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,21 +77,26 @@ pub(super) fn run(bench: &Bench<'_>, data: &Path, arguments: &BenchArguments) ->
     print(&line("floor", 1000.0 / decode, None, &measured))
 }
 
-fn line<'a>(case: &'static str, median: f64, pillow: Option<&Pillow>, measured: &'a Measured) -> Line<'a> {
-    Line {
+fn line<'a>(
+    case: &'static str,
+    median: f64,
+    pillow: Option<&Pillow>,
+    measured: &'a Measured,
+) -> Measurement<&'a Measured> {
+    Measurement {
         bench: "loader",
         case,
         median: rounded(median),
         unit: "images/s of CPU time",
         runs: measured.runs,
         machine: machine(),
-        compared: pillow.map(|pillow| Compared {
+        beside: pillow.map(|pillow| Beside {
             baseline: "pillow",
             baseline_median: pillow.median,
             baseline_runs: pillow.runs,
             ratio: rounded(median / pillow.median),
         }),
-        measured,
+        own: measured,
     }
 }
 
@@ -139,11 +120,10 @@ fn ours(bench: &Bench<'_>, arguments: &[&Path]) -> Result<String> {
 fn pillow(bench: &Bench<'_>, data: &Path) -> Result<Pillow> {
     let script = bench.shared(SCRIPT)?;
     let packages = bench.workspace.root.join(".python");
-    let mut command = Command::new(own_python().map_or_else(|| packages.join("python"), PathBuf::from));
+    let mut command = bench.python();
     command
         .args([&script, data, IMAGES.as_ref()])
-        .env("PYTHONPATH", &packages)
-        .env_remove("LD_LIBRARY_PATH");
+        .env("PYTHONPATH", &packages);
     eprintln!("pillow: a minute");
     let said = bench.output("pillow", &mut command).context(NEEDED)?;
     serde_json::from_str(&said).with_context(|| format!("{} said {said:?}", script.display()))

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::line::{machine, median, rounded};
-use super::{Bench, own_python, print};
+use super::line::{Beside, Measurement, machine, median, rounded};
+use super::{Bench, print};
 
 const SCRIPT: &str = "baselines/pytorch_step.py";
 const NEEDED: &str = "set M2T_PYTHON to a Python with torch and torchvision, or run `cargo xtask test` once, which installs \
@@ -19,31 +19,15 @@ const BATCH: &str = "16";
 const BATCH_OF_TWO: &str = "8";
 const LOOK: Duration = Duration::from_millis(20);
 
-/// One result; see `cargo xtask bench --help` for its keys.
+/// What is a step's own.
 #[derive(Debug, Serialize)]
-struct Line {
-    bench: &'static str,
-    case: &'static str,
-    median: f64,
-    unit: &'static str,
-    runs: usize,
-    machine: String,
+struct Own {
     cpu_flags: String,
-    #[serde(flatten)]
-    compared: Option<Compared>,
     peak_mib: u64,
-    sum_seconds: f64,
-    sum_hidden: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct Compared {
-    baseline: &'static str,
-    baseline_median: f64,
-    baseline_runs: usize,
-    ratio: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     baseline_peak_mib: Option<u64>,
+    sum_seconds: f64,
+    sum_hidden: f64,
 }
 
 /// What `m2t-trainer measure` says.
@@ -88,14 +72,14 @@ pub(super) fn run(bench: &Bench<'_>, runs: u32, against_pytorch: bool) -> Result
     for ((case, theirs), (before, after)) in beside.into_iter().zip(before.into_iter().zip(after)) {
         let measured = Measured::both(before, &after);
         let baseline = pytorch.iter().find(|said| said.case == theirs);
-        let compared = baseline.map(|said| Compared {
+        let beside = baseline.map(|said| Beside {
             baseline: "pytorch",
             baseline_median: said.median,
             baseline_runs: said.runs,
             ratio: rounded(measured.images_per_second / said.median),
-            baseline_peak_mib: said.peak_mib,
         });
-        print(&line(case, &measured, compared))?;
+        let peak = baseline.and_then(|said| said.peak_mib);
+        print(&line(case, &measured, (beside, peak)))?;
     }
     two_devices(bench, runs)
 }
@@ -135,14 +119,14 @@ fn two_devices(bench: &Bench<'_>, runs: u32) -> Result<()> {
     let group = pair(bench, runs, &["--devices", "2"])?;
     let apart = alone.iter().map(|one| one.images_per_second).sum::<f64>();
     let together = group[0].clone();
-    let compared = Compared {
+    let beside = Beside {
         baseline: "two runs without an exchange",
         baseline_median: rounded(apart),
         baseline_runs: alone[0].seconds.len(),
         ratio: rounded(together.images_per_second / apart),
-        baseline_peak_mib: Some(alone[0].peak_mib),
     };
-    print(&line("two_devices", &together, Some(compared)))
+    let peak = Some(alone[0].peak_mib);
+    print(&line("two_devices", &together, (Some(beside), peak)))
 }
 
 /// Two processes side by side, on the first two cores.
@@ -208,14 +192,13 @@ fn pytorch(bench: &Bench<'_>) -> Result<Vec<Pytorch>> {
         runs: usize,
     }
     let script = bench.shared(SCRIPT)?;
-    let packages = bench.workspace.root.join(".python");
     let log = bench.work.join("pytorch");
     let out = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     eprintln!("pytorch: two minutes or three");
-    let mut child = Command::new(own_python().map_or_else(|| packages.join("python"), PathBuf::from))
+    let mut child = bench
+        .python()
         .arg(&script)
         .args([BATCH, "224", "2"])
-        .env_remove("LD_LIBRARY_PATH")
         .stdin(Stdio::null())
         .stdout(out)
         .spawn()
@@ -286,19 +269,26 @@ impl Measured {
     }
 }
 
-fn line(case: &'static str, measured: &Measured, compared: Option<Compared>) -> Line {
-    Line {
+fn line(
+    case: &'static str,
+    measured: &Measured,
+    (beside, baseline_peak_mib): (Option<Beside>, Option<u64>),
+) -> Measurement<Own> {
+    Measurement {
         bench: "step",
         case,
         median: rounded(measured.images_per_second),
         unit: "images/s",
         runs: measured.seconds.len(),
         machine: machine(),
-        cpu_flags: cpu_flags(),
-        compared,
-        peak_mib: measured.peak_mib,
-        sum_seconds: rounded(measured.sum_seconds),
-        sum_hidden: rounded(1.0 - measured.sum_exposed_seconds / measured.sum_seconds),
+        beside,
+        own: Own {
+            cpu_flags: cpu_flags(),
+            peak_mib: measured.peak_mib,
+            baseline_peak_mib,
+            sum_seconds: rounded(measured.sum_seconds),
+            sum_hidden: rounded(1.0 - measured.sum_exposed_seconds / measured.sum_seconds),
+        },
     }
 }
 
@@ -332,14 +322,13 @@ mod tests {
     #[test]
     fn a_line_has_the_documented_keys() {
         let both = measured(&[4.0, 2.0, 4.0]).both(&measured(&[4.0, 8.0]));
-        let compared = Compared {
+        let beside = Beside {
             baseline: "pytorch",
             baseline_median: 2.0,
             baseline_runs: 5,
             ratio: 2.0,
-            baseline_peak_mib: Some(1200),
         };
-        let line = serde_json::to_value(line("float32", &both, Some(compared))).unwrap();
+        let line = serde_json::to_value(line("float32", &both, (Some(beside), Some(1200)))).unwrap();
         for (key, wanted) in [("bench", "step"), ("case", "float32"), ("unit", "images/s")] {
             assert_eq!(line[key], wanted);
         }
