@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use m2t_common::Rank;
+use tch::Tensor;
 
 use crate::model::norm::{Moments, Statistics};
 use crate::sum::buckets::{Filling, Reducing};
@@ -12,7 +13,15 @@ use crate::sum::buckets::{Filling, Reducing};
 pub struct Pending {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) reducing: Option<Reducing>,
+    pub(crate) weights: Weights,
     filling: Arc<Filling>,
+}
+
+/// What the forwards of a step compute with: cast once, whatever the number of ranks.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    pub(crate) student: Vec<Tensor>,
+    pub(crate) teacher: Vec<Tensor>,
 }
 
 /// What one rank's images gave, but for the gradient, which stands in the rank's buffer.
@@ -29,10 +38,11 @@ pub struct Lane {
 }
 
 impl Pending {
-    pub(crate) fn new(filling: Arc<Filling>) -> Self {
+    pub(crate) fn new(filling: Arc<Filling>, weights: Weights) -> Self {
         Self {
             lanes: Vec::new(),
             reducing: None,
+            weights,
             filling,
         }
     }

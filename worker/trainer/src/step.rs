@@ -21,7 +21,7 @@ use tch::{Kind, Tensor};
 use crate::model::norm::{Moments, StudentNorm, TeacherNorm};
 use crate::model::{Network, distance};
 use crate::optimizer::Optimizer;
-use crate::pending::{Lane, Pending};
+use crate::pending::{Lane, Pending, Weights};
 use crate::state::{State, activations};
 use crate::sum::buckets::{Bucket, Filling, Reduced, Reducing, cut};
 use crate::sum::round::{Outcome, Round, Sharing};
@@ -145,7 +145,12 @@ impl Trainer {
 
     /// A step with nothing in it.
     pub fn begin(&self) -> Pending {
-        Pending::new(Arc::clone(&self.filling))
+        let (layout, kind) = (&self.network.layout, self.activations);
+        let weights = Weights {
+            student: self.state.student.cast(layout, kind),
+            teacher: self.state.teacher.cast(layout, kind),
+        };
+        Pending::new(Arc::clone(&self.filling), weights)
     }
 
     /// Forward and backward of one hosted rank; ranks come in ascending order, each once.
@@ -177,16 +182,16 @@ impl Trainer {
             .gradients_into(&self.gradients[seat], &self.network.layout)
             .map_err(Broken::Gradients)?;
 
-        let targets = self.targets(rank, views, at);
-        let layout = &self.network.layout;
-        let student = self.state.student.cast(layout, self.activations);
+        let targets = self.targets(rank, views, (&pending.weights.teacher, at));
         let running = self.state.history.of(rank).student.copy();
         let mut loss = 0.0;
         // The loss is a sum over views, so each goes back as soon as it is there: the gradients add up in their buffer, and only one
         // view's activations are in memory.
         for (view, target) in [(0, &targets.projections[1]), (1, &targets.projections[0])] {
             let mut norm = StudentNorm { running: &running };
-            let q = self.network.predict(&views[view], &student, &mut norm); // [B, z], unit length
+            let q = self
+                .network
+                .predict(&views[view], &pending.weights.student, &mut norm); // [B, z], unit length
             let of_view = distance(&q, target);
             if view == 1 && seat + 1 == self.ranks.len() {
                 pending.reducing = Some(self.start_reducing());
@@ -204,14 +209,13 @@ impl Trainer {
     }
 
     /// What the teacher says of both views.
-    fn targets(&self, rank: Rank, views: &Views, at: &Schedule) -> Targets {
+    fn targets(&self, rank: Rank, views: &Views, (teacher, at): (&[Tensor], &Schedule)) -> Targets {
         let alpha = at.at(self.state.step).statistics_momentum;
         let history = &self.state.history.of(rank).teacher;
         tch::no_grad(|| {
-            let teacher = self.state.teacher.cast(&self.network.layout, self.activations);
             let of_view = |view: &Tensor| {
                 let mut norm = TeacherNorm::new(history, alpha);
-                let k = self.network.project(view, &teacher, &mut norm); // [B, z], unit length
+                let k = self.network.project(view, teacher, &mut norm); // [B, z], unit length
                 (k, norm.moments)
             };
             let ((k1, m1), (k2, m2)) = (of_view(&views[0]), of_view(&views[1]));

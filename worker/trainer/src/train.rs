@@ -154,22 +154,21 @@ impl Training<'_> {
     }
 }
 
-/// The views as tensors of the recipe's kind, on the CPU or already on the device; what the loader left to do is done there.
+/// The views as tensors, on the CPU or already on the device; what the loader left to do is done there.
 fn tensors(batch: &Batch, start: &Start, plan: &Plan, device: Device) -> Vec<(Rank, Views)> {
     let recipe = &start.recipe;
-    let kind = activations(recipe);
     let (b, side) = (
         i64::from(recipe.training.batch_per_rank),
         i64::from(recipe.training.pixels),
     );
-    // One copy, into the tensor's own memory; none more but for float64.
+    // One copy, into the tensor's own memory.
     let size = [b, side, side, 3];
     let tensor = |bytes: &[u8], kind: Kind| Tensor::from_data_size(bytes, &size, kind).permute([0, 3, 1, 2]); // [B, 3, H, W]
     let of_rank = |rank: &RankViews| match recipe.training.augment_on {
         AugmentOn::Cpu => rank
             .views
             .each_ref()
-            .map(|views| tensor(views.bytes(), loaded(kind)).to_kind(kind)),
+            .map(|views| tensor(views.bytes(), loaded(activations(recipe)))),
         AugmentOn::Device => [0, 1].map(|view| {
             let levels = tensor(rank.views[view].bytes(), Kind::Uint8);
             let drawn = rank.samples.iter().map(|&sample| {
@@ -182,7 +181,7 @@ fn tensors(batch: &Batch, start: &Start, plan: &Plan, device: Device) -> Vec<(Ra
                 // The crop, which alone depends on the picture's size, is done.
                 ViewParameters::draw(&recipe.augment, (1, 1), key)
             });
-            augment::finish(&levels.to_device(device), &drawn.collect::<Vec<_>>()).to_kind(kind)
+            augment::finish(&levels.to_device(device), &drawn.collect::<Vec<_>>())
         }),
     };
     batch
