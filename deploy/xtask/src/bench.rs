@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod convergence;
+mod launch;
 mod line;
 mod loader;
 mod recovery;
@@ -74,6 +75,9 @@ step: images a second of the training step on made images: ResNet-50, 224 px, 16
   --against pytorch runs M2T_SHARED/baselines/pytorch_step.py in between. It needs a Python with torch and torchvision:
   M2T_PYTHON, or the .python/ that `cargo xtask test` installs. `m2t-trainer measure --profile` says where the time goes.
 
+launch: from a daemon's start to the first committed step: ResNet-18, 64 px, 8 images a step on two CPU devices of one machine; the
+  coordinator is there already. --against torchrun takes that of M2T_SHARED/baselines/torchrun_recovery.py, whose agents start one by one.
+
 convergence: the mean loss of the third epoch of `m2t train` in mixed bfloat16, beside the same run in float32. ResNet-18, 64 px,
   batches of 64 on two ranks. --data DIR names the photographs; --runs says how many seeds, each two runs of minutes.
 
@@ -96,6 +100,8 @@ step adds:
   cpu_flags    what the processor has of vector instructions
 convergence adds:
   differences  of the losses, as a share of float32's, seed by seed
+launch adds:
+  seconds      every time measured, in order
 checkpoint adds:
   seconds      every time measured, in order
   bytes        of the state's file
@@ -115,6 +121,8 @@ enum Name {
     Loader,
     /// A training step.
     Step,
+    /// From a daemon's start to the first step.
+    Launch,
     /// Mixed bfloat16 beside float32 on real photographs.
     Convergence,
     /// From the state to the disk and back.
@@ -123,7 +131,7 @@ enum Name {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Baseline {
-    /// PyTorch's elastic launcher, for recovery.
+    /// PyTorch's elastic launcher, for recovery and launch.
     Torchrun,
     /// The published pipeline, for the loader.
     Pillow,
@@ -149,11 +157,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
         })
     };
     match (arguments.name, arguments.against) {
-        (Name::Recovery, Some(Baseline::Pillow | Baseline::Pytorch))
+        (Name::Recovery | Name::Launch, Some(Baseline::Pillow | Baseline::Pytorch))
         | (Name::Loader, Some(Baseline::Torchrun | Baseline::Pytorch))
         | (Name::Step | Name::Checkpoint, Some(Baseline::Torchrun | Baseline::Pillow)) => {
             bail!(
-                "--against torchrun goes with recovery, pillow with loader, pytorch with step and checkpoint"
+                "--against torchrun goes with recovery and launch, pillow with loader, pytorch with step and checkpoint"
             )
         }
         (Name::Convergence, Some(_)) => {
@@ -191,6 +199,16 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
             set_up::run(workspace)?;
             fleet::build(workspace, interrupt, &["-pm2t-trainer"])?;
             checkpoint::run(&bench("checkpoint")?, arguments)
+        }
+        (Name::Launch, against) => {
+            ensure!(
+                arguments.data.is_none() && !arguments.like_imagenet && arguments.cases.is_empty(),
+                "launch has no --cases to choose from and makes its own pictures"
+            );
+            set_up::run(workspace)?;
+            let bench = bench("launch")?;
+            fleet::build(workspace, interrupt, &["--workspace"])?;
+            launch::run(&bench, arguments.runs, against.map(|_| arguments.baseline_runs))
         }
         (Name::Recovery, _) => {
             ensure!(

@@ -27,6 +27,7 @@ struct Said {
     case: String,
     median: Option<f64>,
     steps_lost: Option<u64>,
+    launch_to_first_step: Option<f64>,
 }
 
 /// Runs the script so many times.
@@ -55,6 +56,23 @@ pub(super) fn measure(bench: &Bench<'_>, runs: u32) -> Result<Vec<BaselineResult
             })
         })
         .collect()
+}
+
+/// From the launch of its first agent to the first step, in each case of each of so many runs.
+pub(super) fn launches(bench: &Bench<'_>, runs: u32) -> Result<Vec<f64>> {
+    let script = bench.shared(SCRIPT)?;
+    let python = python(bench)?;
+    let mut seconds = Vec::new();
+    for run in 1..=runs {
+        eprintln!("torchrun: {run} of {runs}, a minute or two");
+        let said = run_once(bench, &python, &script)?;
+        seconds.extend(said.iter().filter_map(|said| said.launch_to_first_step));
+    }
+    ensure!(
+        !seconds.is_empty(),
+        "torchrun did not say when its first step was"
+    );
+    Ok(seconds)
 }
 
 fn run_once(bench: &Bench<'_>, python: &Path, script: &Path) -> Result<Vec<Said>> {
