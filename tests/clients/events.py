@@ -10,8 +10,7 @@ It is an example to copy and a test: see tests/commands/metrics.rs.
 
 import argparse
 
-from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
-from tensorboard.util import tensor_util
+from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
 
 def main():
@@ -19,13 +18,11 @@ def main():
     parser.add_argument("folder", help="a folder of event files")
     folder = parser.parse_args().folder
     # 0: every value, and not a sample of them.
-    accumulator = EventAccumulator(folder, size_guidance={TENSORS: 0})
+    accumulator = EventAccumulator(folder, size_guidance={SCALARS: 0})
     accumulator.Reload()
-    # TensorBoard reads a scalar of either layout as a tensor.
-    for tag in sorted(accumulator.Tags()["tensors"]):
-        for event in accumulator.Tensors(tag):
-            value = tensor_util.make_ndarray(event.tensor_proto).item()
-            print(tag, event.step, event.wall_time, value)
+    for tag in sorted(accumulator.Tags()["scalars"]):
+        for event in accumulator.Scalars(tag):
+            print(tag, event.step, event.wall_time, event.value)
 
 
 if __name__ == "__main__":

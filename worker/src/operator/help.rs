@@ -90,7 +90,7 @@ phone, in the dark and in print. What of a run cannot be read, because it is
 being written or was cut, is said at its end and on standard error.
 
 In plots of many steps the band reaches from the least to the largest value, so
-that no outlier is lost. Dashed lines down are regroups.
+that no outlier is lost. Upright lines are regroups.
 
 Examples:
   m2t report outputs/demo

@@ -7,11 +7,15 @@ mod axis;
 mod curve;
 mod draw;
 mod facts;
+mod features;
 mod figure;
 mod image;
+mod map;
 mod page;
 mod palette;
+mod pca;
 mod run;
+mod thumbnail;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -23,6 +27,8 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{Refused, record};
+use figure::Figure;
+use image::Drawing;
 use run::Run;
 
 /// So many runs have lines that can be told apart.
@@ -38,6 +44,13 @@ pub struct Options {
     /// The page; an older report of that name is replaced.
     #[arg(long, value_name = "FILE.html", default_value = "report.html")]
     to: PathBuf,
+    /// Photographs in a folder a class, or a pack: show a map of their features, and some pictures beside those most like
+    /// them. These small pictures become part of the page.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Features that `m2t features` wrote, of one run, instead of computing them.
+    #[arg(long, value_name = "FILE")]
+    features: Option<PathBuf>,
     /// Write each plot there, too, as SVG and as PNG.
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
@@ -55,6 +68,13 @@ pub fn run(options: &Options, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         ))
         .into());
     }
+    if options.features.is_some() && options.runs.len() > 1 {
+        let n = options.runs.len();
+        return Err(Refused::new(format!(
+            "--features are those of one run, and {n} are given; leave one, or give --data to have them computed"
+        ))
+        .into());
+    }
     require_replaceable(&options.to)?;
     let names = record::names(&options.runs);
     let each = options.runs.iter().zip(names);
@@ -62,20 +82,18 @@ pub fn run(options: &Options, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         .map(|(folder, name)| Run::read(folder, name))
         .collect::<anyhow::Result<_>>()?;
     let figures = figure::figures(&runs);
+    let views = views(options, &runs)?;
     let contents = page::Contents {
         runs: &runs,
         figures: &figures,
+        views: &views,
         now: now(),
     };
     let page = page::page(&contents)?;
     if let Some(folder) = &options.plots {
-        write_plots(folder, &figures)?;
-        writeln!(
-            out,
-            "wrote {} plots to {}, as SVG and as PNG",
-            figures.len(),
-            folder.display()
-        )?;
+        write_plots(folder, &figures, &views)?;
+        let (n, folder) = (figures.len() + views.len(), folder.display());
+        writeln!(out, "wrote {n} plots to {folder}, as SVG and as PNG")?;
     }
     replace(&options.to, page.as_bytes())?;
     let (to, kilobytes) = (options.to.display(), page.len().div_ceil(1000));
@@ -116,14 +134,35 @@ fn require_replaceable(path: &Path) -> Result<(), Refused> {
     )))
 }
 
-fn write_plots(folder: &Path, figures: &[figure::Figure]) -> anyhow::Result<()> {
+/// What the features of each run show, where that was asked for.
+fn views(options: &Options, runs: &[Run]) -> anyhow::Result<Vec<map::View>> {
+    let source = map::Source {
+        features: options.features.as_deref(),
+        data: options.data.as_deref(),
+    };
+    if source.features.is_none() && source.data.is_none() {
+        return Ok(Vec::new());
+    }
+    let each = runs.iter();
+    each.map(|run| map::view(&run.folder, &run.name, source))
+        .collect()
+}
+
+fn write_plots(folder: &Path, figures: &[Figure], views: &[map::View]) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
     for figure in figures {
-        let path = folder.join(figure.id);
-        replace(&path.with_extension("svg"), image::svg_file(figure)?.as_bytes())?;
-        replace(&path.with_extension("png"), &image::png(figure)?)?;
+        write_plot(folder, figure)?;
+    }
+    for view in views {
+        write_plot(folder, &view.map)?;
     }
     Ok(())
+}
+
+fn write_plot(folder: &Path, drawing: &impl Drawing) -> anyhow::Result<()> {
+    let path = |ending: &str| folder.join(format!("{}.{ending}", drawing.id()));
+    replace(&path("svg"), image::svg_file(drawing)?.as_bytes())?;
+    replace(&path("png"), &image::png(drawing)?)
 }
 
 /// Replaces a file whole: readers see the old content or the new.

@@ -125,6 +125,14 @@ fn written(value: f64, step: f64) -> String {
     format!("{value:.decimals$}").replace('-', "\u{2212}")
 }
 
+/// A number of steps: 12000 as 12k.
+pub(super) fn short(n: u64) -> String {
+    if n < 10_000 {
+        return n.to_string();
+    }
+    thousands((n as f64 / 1e3).round() * 1e3)
+}
+
 /// 20000 as 20k, 1500000 as 1.5M.
 fn thousands(value: f64) -> String {
     let (scaled, unit) = match value.abs() {

@@ -3,6 +3,8 @@
 //! Positions are in points of a sheet of [`SIZE`]; a backend has [`Pen::scale`] of its units to the point, so that lines of an SVG
 //! do not fall on whole points only, and pixels can be made finer than they are shown.
 
+pub(super) mod scatter;
+
 use std::ops::Range;
 
 use plotters::coord::Shift;
@@ -30,10 +32,13 @@ const TOP: f64 = 58.0;
 const BOTTOM: f64 = 26.0;
 /// The most of the width that names at the ends of lines may take.
 const LABELS: f64 = 150.0;
+/// Between the names of regroups.
+const LABEL_GAP: f64 = 32.0;
 /// From the end of a line to its name.
 const SWATCH: f64 = 24.0;
 
-type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
+/// Nothing, or why the backend could not draw.
+pub(super) type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// How a backend is drawn on.
@@ -197,22 +202,19 @@ impl<B: DrawingBackend> Sheet<'_, B> {
         Ok(())
     }
 
-    /// Regroups, as dashed lines down; those that fall on the same place are one.
+    /// Regroups, as upright lines; those that fall on the same place are one.
     fn marks(&self, plot: &Plot<'_>) -> Drawn<B> {
         let (mut last, mut last_label) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
         for mark in &plot.figure.marks {
             let x = plot.x(mark.step);
             if (x - last).abs() >= 1.0 {
                 let color = mark.color.map_or(MARK, palette::line);
-                let points = [plot.top, plot.bottom].map(|y| (self.units(x), self.units(y)));
-                let (dash, gap) = (self.units(3.0), self.units(3.0));
-                let style = self.stroke(color, 1.0);
-                self.area
-                    .draw(&DashedPathElement::new(points, dash, gap, style))?;
+                let style = color.mix(0.7).stroke_width(self.units(1.0).max(1).unsigned_abs());
+                self.segment((x, plot.top), (x, plot.bottom), style)?;
                 last = x;
             }
             let width = self.width_of(&mark.label, SMALL);
-            if x - last_label >= width + 6.0 && x + width < plot.right {
+            if x - last_label >= width.max(LABEL_GAP) && x + width < plot.right {
                 self.text(&mark.label, (x + 3.0, plot.top + 7.0), (10.0, MUTED, HPos::Left))?;
                 last_label = x;
             }
@@ -220,26 +222,25 @@ impl<B: DrawingBackend> Sheet<'_, B> {
         Ok(())
     }
 
-    /// What each step did, lightly: the band from least to largest, and the means.
+    /// What each step did, lightly: the values, or the band from the least to the largest of them.
     fn noise(&self, chart: &mut Chart<'_, B>, figure: &Figure, line: &Line) -> Drawn<B> {
         let (color, place) = (palette::line(line.color), |value| figure.scale.place(value));
-        if !line.band.is_empty() {
-            let upper = line.band.iter().map(|&(step, _, most)| (step, place(most)));
-            let lower = line
-                .band
-                .iter()
-                .rev()
-                .map(|&(step, least, _)| (step, place(least)));
-            let outline: Vec<(f64, f64)> = upper.chain(lower).collect();
-            chart.draw_series([Polygon::new(outline, color.mix(0.16).filled())])?;
-        }
-        let light: Vec<(f64, f64)> = line
-            .light
-            .iter()
-            .map(|&(step, value)| (step, place(value)))
-            .collect();
         let style = color.mix(0.4).stroke_width(self.units(0.8).max(1).unsigned_abs());
-        chart.draw_series([PathElement::new(light, style)])?;
+        if line.band.is_empty() {
+            let means = line.light.iter().map(|&(step, value)| (step, place(value)));
+            chart.draw_series([PathElement::new(means.collect::<Vec<_>>(), style)])?;
+            return Ok(());
+        }
+        let upper = line.band.iter().map(|&(step, _, most)| (step, place(most)));
+        let lower = line
+            .band
+            .iter()
+            .rev()
+            .map(|&(step, least, _)| (step, place(least)));
+        let outline: Vec<(f64, f64)> = upper.chain(lower).collect();
+        chart.draw_series([Polygon::new(outline.clone(), color.mix(0.16).filled())])?;
+        // Its edge, so that the band is seen where it is but a bin wide.
+        chart.draw_series([PathElement::new(outline, style)])?;
         Ok(())
     }
 

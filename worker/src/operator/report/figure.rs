@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::axis::Scale;
+use super::axis::{Scale, short};
 use super::curve::Curve;
 use super::palette;
 use super::run::{Curves, Run};
@@ -128,7 +128,7 @@ const SHOWN: [Shown; 7] = [
         of: |curves| &curves.data_wait,
         is_noisy: true,
         factor: 100.0,
-        note: "% of the step, the worst device’s",
+        note: "% of the step",
     },
 ];
 
@@ -174,10 +174,10 @@ fn figure(runs: &[Run], shown: &Shown) -> Option<Figure> {
     if shown.is_noisy && lines.iter().any(|line| line.strong.len() > 1) {
         let window = match (windows.first(), windows.last()) {
             (Some(1), Some(1)) | (None, _) => String::new(),
-            (Some(least), Some(most)) if least == most => format!("mean of {most} steps"),
+            (Some(least), Some(most)) if least == most => format!("mean of {} steps", short(*most)),
             (Some(least), _) => {
                 let most = windows.last().copied().unwrap_or_default();
-                format!("mean of {least} to {most} steps")
+                format!("mean of {} to {} steps", short(*least), short(most))
             }
         };
         let parts = [note, window];

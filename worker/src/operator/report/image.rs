@@ -1,15 +1,17 @@
-//! Figures as SVG and as PNG. Both need no font of the machine: an SVG's text is drawn by whoever shows it, and pixels by the font
+//! Drawings as SVG and as PNG. Both need no font of the machine: an SVG's text is drawn by whoever shows it, and pixels by the font
 //! that lies in `font/` (see OFL.txt there).
 
 use std::sync::Once;
 
 use anyhow::{Context, anyhow};
-use plotters::backend::{BitMapBackend, SVGBackend};
-use plotters::drawing::IntoDrawingArea;
+use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use plotters::coord::Shift;
+use plotters::drawing::{DrawingArea, IntoDrawingArea};
 use plotters::style::{FontStyle, WHITE, register_font};
 
-use super::draw::{FONT, Pen, SIZE, draw};
+use super::draw::{self, Drawn, FONT, Pen};
 use super::figure::Figure;
+use super::map::Map;
 
 const SUBSET: &[u8] = include_bytes!("font/inter-subset.otf");
 
@@ -23,44 +25,94 @@ const SAMPLES: u32 = 3;
 /// Text in pixels comes out so much too high, in sizes of the font.
 const RISE: f64 = -0.23;
 
-/// What stands at the beginning of a figure's file.
+/// What stands at the beginning of a drawing's file.
 const OWN_STYLE: &str = "<style>text{font-family:Inter,system-ui,sans-serif}</style>";
 
-/// A figure as an element of a page: no background, as wide as its place.
-pub(super) fn svg_element(figure: &Figure) -> anyhow::Result<String> {
-    let head = format!(
-        "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
-        SIZE.0 * FINE,
-        SIZE.1 * FINE,
-        figure.title
-    );
-    with_head(figure, &head)
+/// What can be drawn.
+pub(super) trait Drawing {
+    /// The stem of its files' names.
+    fn id(&self) -> &str;
+    /// For those who cannot see it.
+    fn title(&self) -> &str;
+    /// In points.
+    fn size(&self) -> (u32, u32);
+    /// Draws it on the whole of `area`.
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, pen: Pen) -> Drawn<B>;
 }
 
-/// A figure as a file: on white.
-pub(super) fn svg_file(figure: &Figure) -> anyhow::Result<String> {
-    let (width, height) = SIZE;
+impl Drawing for Figure {
+    fn id(&self) -> &str {
+        self.id
+    }
+
+    fn title(&self) -> &str {
+        self.title
+    }
+
+    fn size(&self) -> (u32, u32) {
+        draw::SIZE
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, pen: Pen) -> Drawn<B> {
+        draw::draw(area, self, pen)
+    }
+}
+
+impl Drawing for Map {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn title(&self) -> &str {
+        &self.title
+    }
+
+    fn size(&self) -> (u32, u32) {
+        draw::scatter::SIZE
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, pen: Pen) -> Drawn<B> {
+        draw::scatter::draw(area, self, pen)
+    }
+}
+
+/// A drawing as an element of a page: no background, as wide as its place.
+pub(super) fn svg_element(drawing: &impl Drawing) -> anyhow::Result<String> {
+    let (width, height) = drawing.size();
+    let head = format!(
+        "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
+        width * FINE,
+        height * FINE,
+        super::page::escape(drawing.title())
+    );
+    with_head(drawing, &head)
+}
+
+/// A drawing as a file: on white.
+pub(super) fn svg_file(drawing: &impl Drawing) -> anyhow::Result<String> {
+    let (width, height) = drawing.size();
     let head = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
          viewBox=\"0 0 {} {}\">{OWN_STYLE}<rect width=\"100%\" height=\"100%\" fill=\"#FFFFFF\"/>",
         width * FINE,
         height * FINE
     );
-    with_head(figure, &head)
+    with_head(drawing, &head)
 }
 
-fn with_head(figure: &Figure, head: &str) -> anyhow::Result<String> {
+fn with_head(drawing: &impl Drawing, head: &str) -> anyhow::Result<String> {
     with_font();
-    let mut text = String::new();
+    let ((width, height), mut text) = (drawing.size(), String::new());
     {
-        let area = SVGBackend::with_string(&mut text, (SIZE.0 * FINE, SIZE.1 * FINE)).into_drawing_area();
+        let area = SVGBackend::with_string(&mut text, (width * FINE, height * FINE)).into_drawing_area();
         let pen = Pen {
             scale: f64::from(FINE),
             sink: 0.0,
         };
-        draw(&area, figure, pen).map_err(|error| anyhow!("could not draw {}: {error}", figure.id))?;
-        area.present()
-            .map_err(|error| anyhow!("could not draw {}: {error}", figure.id))?;
+        drawing
+            .draw(&area, pen)
+            .and_then(|()| area.present())
+            .map_err(|error| anyhow!("could not draw {}: {error}", drawing.id()))?;
     }
     let (_, body) = text
         .split_once("<svg")
@@ -69,10 +121,11 @@ fn with_head(figure: &Figure, head: &str) -> anyhow::Result<String> {
     Ok(format!("{head}{}", body.replace(">\n", ">").replace("\n<", "<")))
 }
 
-/// A figure as a PNG's bytes: on white.
-pub(super) fn png(figure: &Figure) -> anyhow::Result<Vec<u8>> {
+/// A drawing as a PNG's bytes: on white.
+pub(super) fn png(drawing: &impl Drawing) -> anyhow::Result<Vec<u8>> {
     with_font();
-    let (width, height) = (SIZE.0 * DENSE, SIZE.1 * DENSE);
+    let (width, height) = drawing.size();
+    let (width, height) = (width * DENSE, height * DENSE);
     let (fine_width, fine_height) = (width * SAMPLES, height * SAMPLES);
     let mut pixels = vec![0; fine_width as usize * fine_height as usize * 3];
     {
@@ -82,9 +135,9 @@ pub(super) fn png(figure: &Figure) -> anyhow::Result<Vec<u8>> {
             sink: RISE,
         };
         area.fill(&WHITE)
-            .and_then(|()| draw(&area, figure, pen))
+            .and_then(|()| drawing.draw(&area, pen))
             .and_then(|()| area.present())
-            .map_err(|error| anyhow!("could not draw {}: {error}", figure.id))?;
+            .map_err(|error| anyhow!("could not draw {}: {error}", drawing.id()))?;
     }
     encode(&shrink(&pixels, fine_width as usize), (width, height))
 }
@@ -111,7 +164,7 @@ fn shrink(fine: &[u8], width: usize) -> Vec<u8> {
 }
 
 /// RGB, row by row, as a PNG.
-pub(super) fn encode(pixels: &[u8], (width, height): (u32, u32)) -> anyhow::Result<Vec<u8>> {
+fn encode(pixels: &[u8], (width, height): (u32, u32)) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width, height);
     encoder.set_color(png::ColorType::Rgb);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::facts::{self, Row};
 use super::figure::Figure;
 use super::image::svg_element;
+use super::map::{Example, Picture, View};
 use super::palette;
 use super::record::{Difference, RecipeRecord};
 use super::run::{Regroup, Run};
@@ -21,6 +22,8 @@ const MOST_REGROUPS: usize = 40;
 pub(super) struct Contents<'a> {
     pub(super) runs: &'a [Run],
     pub(super) figures: &'a [Figure],
+    /// What the runs' features show, where that was asked for.
+    pub(super) views: &'a [View],
     /// When it is made, in milliseconds since 1970.
     pub(super) now: u64,
 }
@@ -51,7 +54,10 @@ pub(super) fn page(contents: &Contents<'_>) -> anyhow::Result<String> {
     } else {
         html += "<p class=\"muted\">Strong lines are running means, their windows stand in the titles; light lines are the steps themselves, and \
                  where a run has more steps than a plot has room, the band reaches from the least to the largest of them. \
-                 Dashed lines down are regroups, named by the generation that took over.</p>\n";
+                 Upright lines are regroups, named by the generation that took over.</p>\n";
+    }
+    for view in contents.views {
+        features(&mut html, view)?;
     }
     facts_table(&mut html, runs);
     for run in runs.iter().filter(|run| !run.regroups.is_empty()) {
@@ -107,6 +113,48 @@ fn header(html: &mut String, runs: &[Run]) {
         );
     }
     *html += "</ul>\n</header>\n";
+}
+
+/// A map, and pictures with their neighbours beside it.
+fn features(html: &mut String, view: &View) -> anyhow::Result<()> {
+    let (title, svg) = (escape(&view.map.title), svg_element(&view.map)?);
+    let _ = write!(
+        html,
+        "<h2>{title}</h2>\n<p class=\"muted\">Each dot is an image in the plane in which the features differ most. \
+         Colours are classes, which training never saw; clusters of one colour are what it found by itself.</p>\n\
+         <section class=\"features\">\n<figure>{svg}</figure>\n"
+    );
+    if !view.examples.is_empty() {
+        *html += "<div><p class=\"muted\">Pictures, and the five most like each by their features: ✓ of the same class, ✗ of another.</p>\n";
+        for Example { query, neighbours } in &view.examples {
+            *html += "<div class=\"row\">";
+            picture(html, query, ("query", ""));
+            for neighbour in neighbours {
+                let kind = if neighbour.class == query.class {
+                    ("right", "✓ ")
+                } else {
+                    ("wrong", "✗ ")
+                };
+                picture(html, neighbour, kind);
+            }
+            *html += "</div>\n";
+        }
+        *html += "</div>\n";
+    }
+    *html += "</section>\n";
+    Ok(())
+}
+
+fn picture(html: &mut String, picture: &Picture, (kind, sign): (&str, &str)) {
+    let class = escape(&picture.class);
+    let shown = match &picture.address {
+        Ok(address) => format!("<img src=\"{address}\" alt=\"{class}\">"),
+        Err(problem) => format!("<small>{}</small>", escape(problem)),
+    };
+    let _ = write!(
+        html,
+        "<figure class=\"{kind}\">{shown}<figcaption>{sign}{class}</figcaption></figure>"
+    );
 }
 
 fn facts_table(html: &mut String, runs: &[Run]) {

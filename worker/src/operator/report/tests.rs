@@ -188,3 +188,76 @@ fn a_run_that_has_only_begun_and_a_folder_that_is_no_run() {
     let many = [run_text; 13];
     assert!(call(&many).unwrap_err().to_string().contains("13 runs"));
 }
+
+#[test]
+fn features_make_a_map_and_with_the_photographs_pictures_and_their_neighbours() {
+    let root = tempfile::tempdir().unwrap();
+    let text = |name: &str| root.path().join(name).display().to_string();
+    made_run(&root.path().join("run"), 40, "lr256=0.3");
+    let set = m2t_data::synth::Synth {
+        classes: 2,
+        train_per_class: 10,
+        val_per_class: 1,
+        pixels: 32,
+        ..m2t_data::synth::Synth::new(root.path().join("set"))
+    };
+    m2t_data::synth::generate(&set).unwrap();
+    let index = m2t_data::Index::read(&root.path().join("set/train")).unwrap();
+    let files: Vec<String> = index
+        .entries()
+        .map(|entry| entry.path().display().to_string())
+        .collect();
+    let classes: Vec<&str> = index.classes().collect();
+    // Of the first class all look alike, and the last of the second class looks like them.
+    let rows: Vec<Vec<f32>> = (0..20_u8)
+        .map(|i| {
+            let turn = if (10..19).contains(&i) { 1.5_f32 } else { 0.0 } + f32::from(i) * 0.01;
+            vec![turn.cos(), turn.sin(), 0.1]
+        })
+        .collect();
+    let labels: Vec<i64> = (0..20).map(|i| i64::from(i >= 10)).collect();
+    let texts = [
+        ("classes", serde_json::to_string(&classes).unwrap()),
+        ("files", serde_json::to_string(&files).unwrap()),
+    ];
+    let texts = texts.each_ref().map(|(key, text)| (*key, text.as_str()));
+    let bytes = features::tests::file(&rows, &labels, &texts);
+    fs::write(root.path().join("f.safetensors"), bytes).unwrap();
+    let (run_text, to, file) = (text("run"), text("page.html"), text("f.safetensors"));
+
+    call(&[&run_text, "--to", &to, "--features", &file]).unwrap();
+    let page = fs::read_to_string(&to).unwrap();
+    assert!(page.contains("Features of run") && page.matches("<circle").count() >= 20);
+    assert!(!page.contains("<img"), "no picture without --data");
+
+    let (data, plots) = (text("set/train"), text("plots"));
+    call(&[
+        &run_text,
+        "--to",
+        &to,
+        "--features",
+        &file,
+        "--data",
+        &data,
+        "--plots",
+        &plots,
+    ])
+    .unwrap();
+    let page = fs::read_to_string(&to).unwrap();
+    assert_eq!(page.matches("<img src=\"data:image/jpeg;base64,").count(), 8 * 6);
+    assert!(page.matches("✓ ").count() > 30 && page.contains("✗ "));
+    assert!(Path::new(&plots).join("features-run.png").is_file());
+
+    // Of other photographs.
+    let other = text("set/val");
+    let refused = call(&[&run_text, "--to", &to, "--features", &file, "--data", &other]).unwrap_err();
+    assert!(
+        refused.is::<Refused>()
+            && refused
+                .to_string()
+                .contains("2 images and the features are of 20"),
+        "{refused}"
+    );
+    let refused = call(&[&run_text, &run_text, "--features", &file]).unwrap_err();
+    assert!(refused.is::<Refused>(), "{refused}");
+}
