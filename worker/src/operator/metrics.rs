@@ -98,6 +98,8 @@ struct Course {
     /// None before the run's first step.
     lines: Option<(u64, Lines<StepLine>)>,
     order: Order,
+    /// The last step that was handed on before the metrics were opened again.
+    resumed: u64,
     /// Evaluations not handed on yet, by step.
     evaluations: Vec<Evaluation>,
     /// Those that were handed on: step, and what it is an evaluation of.
@@ -125,6 +127,7 @@ impl Course {
             events,
             lines: None,
             order: Order::default(),
+            resumed: 0,
             evaluations: Vec::new(),
             evaluated: BTreeSet::new(),
             event_file: event_file.transpose()?,
@@ -150,7 +153,7 @@ impl Course {
             .read()
             .with_context(|| format!("could not read {}", self.folder.join(METRICS).display()))?
         {
-            if self.order.follows(step.step, &mut lines.tally) {
+            if step.step > self.resumed && self.order.follows(step.step, &mut lines.tally) {
                 self.step(&step, csv.as_deref_mut())?;
             }
         }
@@ -170,6 +173,7 @@ impl Course {
         if now.is_some() && now != open {
             let lines = Lines::open(&path).with_context(|| format!("could not open {}", path.display()))?;
             self.lines = now.zip(lines);
+            self.resumed = self.order.last();
         }
         Ok(())
     }
@@ -235,7 +239,10 @@ impl Course {
             .event_file
             .as_ref()
             .map_or_else(String::new, |file| format!(" to {file}"));
-        writeln!(out, "{name}: {n_steps} steps and {n_evaluations} evaluations{to}")?;
+        writeln!(
+            out,
+            "{name}: {n_steps} steps and {n_evaluations} evaluation(s){to}"
+        )?;
         match &self.lines {
             Some((_, lines)) => self.notes.tally(METRICS, &lines.tally),
             None => self.notes.add(format_args!(

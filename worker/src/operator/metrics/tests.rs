@@ -168,6 +168,14 @@ fn a_run_that_goes_on_is_followed_and_nothing_is_handed_on_twice() {
         .map(|event| event.step)
         .collect();
     assert_eq!(steps, [1, 2, 3]);
+    let mut out = Vec::new();
+    course.tell(&mut out).unwrap();
+    assert!(
+        String::from_utf8(out)
+            .unwrap()
+            .starts_with("demo: 3 steps and 1 evaluation(s)")
+    );
+    assert_eq!(course.notes, Notes::default());
 }
 
 #[test]

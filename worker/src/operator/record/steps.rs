@@ -86,6 +86,11 @@ pub struct Order {
 }
 
 impl Order {
+    /// The last step there was; 0 before the first.
+    pub fn last(self) -> u64 {
+        self.last
+    }
+
     /// Whether `step` is after the last one; else it is counted in `tally`.
     pub fn follows(&mut self, step: u64, tally: &mut Tally) -> bool {
         if step <= self.last {

@@ -33,7 +33,9 @@ const BOTTOM: f64 = 26.0;
 /// The most of the width that names at the ends of lines may take.
 const LABELS: f64 = 150.0;
 /// Between the names of regroups.
-const LABEL_GAP: f64 = 32.0;
+const LABEL_GAP: f64 = 40.0;
+/// Regroups that are still seen one by one; more are drawn more lightly.
+const FEW_MARKS: usize = 12;
 /// From the end of a line to its name.
 const SWATCH: f64 = 24.0;
 
@@ -204,12 +206,19 @@ impl<B: DrawingBackend> Sheet<'_, B> {
 
     /// Regroups, as upright lines; those that fall on the same place are one.
     fn marks(&self, plot: &Plot<'_>) -> Drawn<B> {
+        let opacity = if plot.figure.marks.len() > FEW_MARKS {
+            0.3
+        } else {
+            0.7
+        };
         let (mut last, mut last_label) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
         for mark in &plot.figure.marks {
             let x = plot.x(mark.step);
             if (x - last).abs() >= 1.0 {
                 let color = mark.color.map_or(MARK, palette::line);
-                let style = color.mix(0.7).stroke_width(self.units(1.0).max(1).unsigned_abs());
+                let style = color
+                    .mix(opacity)
+                    .stroke_width(self.units(1.0).max(1).unsigned_abs());
                 self.segment((x, plot.top), (x, plot.bottom), style)?;
                 last = x;
             }

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::Context;
 use m2t_common::shard::Sample;
 use safetensors::{Dtype, SafeTensors};
 
@@ -28,14 +27,14 @@ impl Features {
     ///
     /// # Errors
     /// [`Refused`] says what is missing or does not fit.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn read(path: &Path) -> Result<Self, Refused> {
         let shown = path.display();
-        let bytes = std::fs::read(path).with_context(|| format!("could not read {shown}"))?;
+        let bytes = std::fs::read(path)
+            .map_err(|error| Refused::new(format!("--features {shown} cannot be read: {error}")))?;
         Self::parse(&bytes).map_err(|problem| {
             Refused::new(format!(
                 "{shown} does not hold features as m2t features writes them: {problem}"
             ))
-            .into()
         })
     }
 

@@ -13,7 +13,8 @@ use super::draw::{self, Drawn, FONT, Pen};
 use super::figure::Figure;
 use super::map::Map;
 
-const SUBSET: &[u8] = include_bytes!("font/inter-subset.otf");
+/// Letters, digits and signs of Inter, in OpenType.
+pub(super) const SUBSET: &[u8] = include_bytes!("font/inter-subset.otf");
 
 /// Units of an SVG to the point: lines are drawn to a tenth of a point.
 const FINE: u32 = 10;

@@ -4,7 +4,7 @@
 //! folder is named, and what goes into the page are small pictures of a few of them.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use m2t_data::{Cache, Index, decode};
@@ -15,6 +15,8 @@ use crate::operator::{Refused, beside};
 
 /// Dots of a map; more would only lie on each other.
 const MOST_DOTS: usize = 2000;
+/// Images whose features are computed for a page: a gigabyte or two of memory.
+const MOST_IMAGES: u64 = 200_000;
 /// Pictures whose neighbours are shown.
 const QUERIES: usize = 8;
 /// Neighbours of each.
@@ -94,9 +96,18 @@ pub(super) fn view(folder: &Path, name: &str, source: Source<'_>) -> anyhow::Res
 
 /// Has them computed beside this program.
 fn computed(folder: &Path, data: &Path) -> anyhow::Result<Features> {
+    let n = open(data)?.n_samples();
+    if n > MOST_IMAGES {
+        return Err(Refused::new(format!(
+            "--data {} has {n} images, too many to look at; give at most {MOST_IMAGES}, such as the held-out ones",
+            data.display()
+        ))
+        .into());
+    }
     let place = tempfile::tempdir().context("could not make a folder for the features")?;
     let file: PathBuf = place.path().join("features.safetensors");
     let trainer = beside("m2t-trainer")?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let status = Command::new(&trainer)
         .arg("features")
         .arg(folder)
@@ -104,6 +115,9 @@ fn computed(folder: &Path, data: &Path) -> anyhow::Result<Features> {
         .arg(data)
         .arg("--to")
         .arg(&file)
+        .arg("--threads")
+        .arg(threads.to_string())
+        .stdout(Stdio::null())
         .status()
         .with_context(|| {
             format!(
@@ -115,7 +129,7 @@ fn computed(folder: &Path, data: &Path) -> anyhow::Result<Features> {
         status.success(),
         "m2t-trainer features, which computes the features for --data, ended with {status}"
     );
-    Features::read(&file)
+    Ok(Features::read(&file)?)
 }
 
 fn map(features: &Features, name: &str) -> Map {
@@ -138,7 +152,7 @@ fn map(features: &Features, name: &str) -> Map {
 }
 
 fn examples(features: &Features, data: &Path) -> anyhow::Result<Vec<Example>> {
-    let index = Index::open(data, &Cache::usual()).map_err(|error| Refused::new(error.to_string()))?;
+    let index = open(data)?;
     require_same(features, &index)?;
     let picture = |image: usize| Picture {
         class: features.class(image).to_owned(),
@@ -155,6 +169,10 @@ fn examples(features: &Features, data: &Path) -> anyhow::Result<Vec<Example>> {
                 .collect(),
         })
         .collect())
+}
+
+fn open(data: &Path) -> Result<Index, Refused> {
+    Index::open(data, &Cache::usual()).map_err(|error| Refused::new(error.to_string()))
 }
 
 fn address(index: &Index, image: usize) -> Result<String, String> {

@@ -1,10 +1,15 @@
 //! The report as one HTML page: everything is in it, nothing is fetched, no script runs.
+//!
+//! The font that plots are measured by is in it, too, so that nothing in them overlaps on any machine.
 
 use std::fmt::Write as _;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::facts::{self, Row};
 use super::figure::Figure;
-use super::image::svg_element;
+use super::image::{SUBSET, svg_element};
 use super::map::{Example, Picture, View};
 use super::palette;
 use super::record::{Difference, RecipeRecord};
@@ -36,11 +41,15 @@ pub(super) fn page(contents: &Contents<'_>) -> anyhow::Result<String> {
     let runs = contents.runs;
     let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
     let title = escape(&names.join(", "));
+    let font = format!(
+        "@font-face {{ font-family: Inter; src: url(data:font/otf;base64,{}) }}\n",
+        STANDARD.encode(SUBSET)
+    );
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n{GENERATOR}\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
-         <title>{title} · m2t report</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:\">\n\
+         <title>{title} · m2t report</title>\n<style>\n{font}{STYLE}</style>\n</head>\n<body>\n"
     );
     header(&mut html, runs);
     html += "<section class=\"figures\">\n";

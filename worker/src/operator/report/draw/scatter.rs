@@ -1,4 +1,6 @@
-//! Draws a map of features: a dot an image, coloured by class, and each class's name where its images lie.
+//! Draws a map of features: a dot an image, coloured by class, and the classes' names below.
+//!
+//! Why names do not stand among the dots: where classes overlap, and that is where one looks, they would hide them.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -9,12 +11,16 @@ use crate::operator::report::map::Map;
 use crate::operator::report::palette::{self, INK, MUTED};
 
 /// Of a map, in points.
-pub(in crate::operator::report) const SIZE: (u32, u32) = (480, 420);
+pub(in crate::operator::report) const SIZE: (u32, u32) = (480, 450);
 const EDGE: f64 = 16.0;
 const TOP: f64 = 34.0;
 const DOT: f64 = 2.4;
-/// Classes that are named; in the plot there is no room for more.
-const MOST_NAMES: usize = 24;
+/// The room for the classes' names below the dots, and of that a row.
+const LEGEND: f64 = 66.0;
+const ROW: f64 = 17.0;
+const SWATCH: f64 = 13.0;
+/// Classes that can be told apart: two for each colour.
+const MOST_NAMES: usize = 12;
 
 /// Draws `map` on the whole of `area`.
 pub(in crate::operator::report) fn draw<B: DrawingBackend>(
@@ -30,16 +36,10 @@ pub(in crate::operator::report) fn draw<B: DrawingBackend>(
     for dot in &map.dots {
         let (x, y) = scale.place(dot.at);
         let at = (sheet.units(x), sheet.units(y));
-        let color = palette::line(dot.class);
-        // The second six classes have the first six's colours, as rings.
-        let style = if palette::is_dashed(dot.class) {
-            color.mix(0.8).stroke_width(sheet.units(1.0).unsigned_abs())
-        } else {
-            color.mix(0.6).filled()
-        };
+        let style = style(&sheet, dot.class, 0.65);
         area.draw(&Circle::new(at, sheet.units(DOT), style))?;
     }
-    names(&sheet, map, &scale)
+    legend(&sheet, map)
 }
 
 /// From the components to the sheet; both axes have the same scale, so that distances mean something.
@@ -58,7 +58,7 @@ impl Scale {
             (f64::midpoint(least, most), (most - least).max(1e-9))
         };
         let ((x, width), (y, height)) = (range(|at| at.0), range(|at| at.1));
-        let room = (f64::from(SIZE.0) - 2.0 * EDGE, f64::from(SIZE.1) - TOP - EDGE);
+        let room = (f64::from(SIZE.0) - 2.0 * EDGE, f64::from(SIZE.1) - TOP - LEGEND);
         Self {
             middle: (x, y),
             points_per_unit: (room.0 / width).min(room.1 / height),
@@ -69,61 +69,65 @@ impl Scale {
         let (x, y) = (at.0 - self.middle.0, at.1 - self.middle.1);
         (
             f64::from(SIZE.0) / 2.0 + x * self.points_per_unit,
-            f64::midpoint(TOP, f64::from(SIZE.1) - EDGE) - y * self.points_per_unit,
+            f64::midpoint(TOP, f64::from(SIZE.1) - LEGEND) - y * self.points_per_unit,
         )
     }
 }
 
-/// Each class's name at the median of its dots, moved down where it would lie on another.
-fn names<B: DrawingBackend>(sheet: &Sheet<'_, B>, map: &Map, scale: &Scale) -> Drawn<B> {
-    let mut places: Vec<((f64, f64), usize, f64)> = Vec::new();
-    for (class, name) in map.classes.iter().enumerate() {
-        let dots = map.dots.iter().filter(|dot| dot.class == class);
-        let Some(middle) = median(dots.map(|dot| dot.at)) else {
-            continue;
-        };
-        let width = sheet.width_of(name, SMALL) + 17.0;
-        let (x, y) = scale.place(middle);
-        let x = x.clamp(EDGE + width / 2.0, f64::from(SIZE.0) - EDGE - width / 2.0);
-        places.push(((x, y), class, width));
-        if places.len() == MOST_NAMES {
-            break;
+/// The classes below the map, in rows, each behind its dot.
+fn legend<B: DrawingBackend>(sheet: &Sheet<'_, B>, map: &Map) -> Drawn<B> {
+    for (entry, (x, y)) in entries(map).zip(places(sheet, map)) {
+        if let Some(class) = entry.class {
+            let at = (sheet.units(x + 4.0), sheet.units(y));
+            let style = style(sheet, class, 1.0);
+            sheet.area.draw(&Circle::new(at, sheet.units(3.5), style))?;
         }
-    }
-    places.sort_by(|one, other| one.0.1.total_cmp(&other.0.1));
-    for i in 1..places.len() {
-        for before in 0..i {
-            let ((other_x, other_y), _, other_width) = places[before];
-            let ((x, y), _, width) = places[i];
-            if (x - other_x).abs() < f64::midpoint(width, other_width) && y - other_y < 17.0 {
-                places[i].0.1 = other_y + 17.0;
-            }
-        }
-    }
-    for ((x, y), class, width) in places {
-        let corners = [(x - width / 2.0, y - 8.0), (x + width / 2.0, y + 8.0)];
-        let corners = corners.map(|(x, y)| (sheet.units(x), sheet.units(y)));
-        sheet
-            .area
-            .draw(&Rectangle::new(corners, WHITE.mix(0.8).filled()))?;
-        let left = x - width / 2.0 + 3.0;
-        let swatch = (sheet.units(left + 4.0), sheet.units(y));
-        let color = palette::line(class);
-        let style = if palette::is_dashed(class) {
-            sheet.stroke(color, 1.5)
-        } else {
-            color.filled()
-        };
-        sheet.area.draw(&Circle::new(swatch, sheet.units(3.5), style))?;
-        sheet.text(&map.classes[class], (left + 11.0, y), (SMALL, INK, HPos::Left))?;
+        sheet.text(&entry.text, (x + SWATCH, y), (SMALL, INK, HPos::Left))?;
     }
     Ok(())
 }
 
-fn median(points: impl Iterator<Item = (f64, f64)>) -> Option<(f64, f64)> {
-    let (mut xs, mut ys): (Vec<f64>, Vec<f64>) = points.unzip();
-    xs.sort_by(f64::total_cmp);
-    ys.sort_by(f64::total_cmp);
-    let middle = xs.len() / 2;
-    xs.get(middle).copied().zip(ys.get(middle).copied())
+/// What stands at a place of the legend.
+struct Entry {
+    class: Option<usize>,
+    text: String,
+}
+
+fn entries(map: &Map) -> impl Iterator<Item = Entry> {
+    let named = map.classes.iter().take(MOST_NAMES).enumerate();
+    let named = named.map(|(class, name)| Entry {
+        class: Some(class),
+        text: name.clone(),
+    });
+    let more = map.classes.len().saturating_sub(MOST_NAMES);
+    let more = (more > 0).then(|| Entry {
+        class: None,
+        text: format!("and {more} more, in the same colours"),
+    });
+    named.chain(more)
+}
+
+/// Where each entry begins, rows from the top down.
+fn places<B: DrawingBackend>(sheet: &Sheet<'_, B>, map: &Map) -> Vec<(f64, f64)> {
+    let (mut x, mut y) = (EDGE, f64::from(SIZE.1) - LEGEND + ROW);
+    let mut places = Vec::new();
+    for entry in entries(map) {
+        let width = SWATCH + sheet.width_of(&entry.text, SMALL) + 14.0;
+        if x > EDGE && x + width > f64::from(SIZE.0) {
+            (x, y) = (EDGE, y + ROW);
+        }
+        places.push((x, y));
+        x += width;
+    }
+    places
+}
+
+/// Of a class's dots. The second six classes have the first six's colours, as rings.
+fn style<B: DrawingBackend>(sheet: &Sheet<'_, B>, class: usize, opacity: f64) -> ShapeStyle {
+    let color = palette::line(class).mix(opacity);
+    if palette::is_dashed(class % MOST_NAMES) {
+        color.stroke_width(sheet.units(1.0).max(1).unsigned_abs())
+    } else {
+        color.filled()
+    }
 }
