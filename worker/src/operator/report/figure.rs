@@ -92,7 +92,7 @@ const SHOWN: [Shown; 7] = [
     },
     Shown {
         id: "parameter_momentum",
-        title: "Momentum of the teacher’s parameters",
+        title: "Momentum of teacher parameters",
         of: |curves| &curves.parameter_momentum,
         is_noisy: false,
         factor: 1.0,
@@ -100,7 +100,7 @@ const SHOWN: [Shown; 7] = [
     },
     Shown {
         id: "statistics_momentum",
-        title: "Momentum of the teacher’s statistics",
+        title: "Momentum of teacher statistics",
         of: |curves| &curves.statistics_momentum,
         is_noisy: false,
         factor: 1.0,
