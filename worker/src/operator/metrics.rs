@@ -70,10 +70,12 @@ pub fn run(options: &Options, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         courses.push(Course::open(folder, name, options.to.tensorboard.as_deref())?);
     }
     loop {
+        // Asked before the last look, so that nothing is written after it.
+        let is_last = !options.follow || courses.iter().all(Course::has_ended);
         for course in &mut courses {
             course.go_on(csv.as_mut())?;
         }
-        if !options.follow || courses.iter().all(Course::has_ended) {
+        if is_last {
             break;
         }
         std::thread::sleep(LOOK);

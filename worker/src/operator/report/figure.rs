@@ -290,7 +290,9 @@ fn marks(runs: &[Run]) -> Vec<Mark> {
             color: (!is_one).then_some(i),
         })
     });
-    each.collect()
+    let mut marks: Vec<Mark> = each.collect();
+    marks.sort_by(|one, other| one.step.total_cmp(&other.step));
+    marks
 }
 
 fn range(values: impl Iterator<Item = f64>) -> Option<Range<f64>> {
