@@ -1,4 +1,4 @@
-//! Features of images as `m2t-trainer features` writes them: a safetensors file with `features` [N, D] in float32, `labels` [N] in
+//! Features of images as `m2t-trainer features` writes them: a safetensors file with `features`, `[N, D]` in float32, `labels`, `[N]` in
 //! int64, and in its metadata the classes and the files as JSON arrays.
 
 use std::collections::BTreeSet;
