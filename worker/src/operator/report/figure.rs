@@ -170,7 +170,9 @@ fn figure(runs: &[Run], shown: &Shown) -> Option<Figure> {
     } else {
         Scale::Linear
     };
-    let mut note = shown.note.to_owned();
+    // What chance gives is known of the published loss alone.
+    let is_known = shown.id != "loss" || !runs.iter().any(Run::is_linear);
+    let mut note = if is_known { shown.note } else { "" }.to_owned();
     if shown.is_noisy && lines.iter().any(|line| line.strong.len() > 1) {
         let window = match (windows.first(), windows.last()) {
             (Some(1), Some(1)) | (None, _) => String::new(),

@@ -106,6 +106,12 @@ impl Run {
         self.recipe.as_ref()?.keys.get("batch")?.parse().ok()
     }
 
+    /// Whether it trains a linear head on an encoder, and not an encoder.
+    pub(super) fn is_linear(&self) -> bool {
+        let recipe = self.recipe.as_ref().and_then(|recipe| recipe.recipe.as_ref());
+        recipe.is_some_and(|recipe| recipe.training.linear.is_some())
+    }
+
     /// Steps of an epoch, where recipe and data say it.
     pub(super) fn steps_per_epoch(&self) -> Option<u64> {
         let n_samples = self
