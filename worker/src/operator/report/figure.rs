@@ -170,25 +170,7 @@ fn figure(runs: &[Run], shown: &Shown) -> Option<Figure> {
     } else {
         Scale::Linear
     };
-    // What chance gives is known of the published loss alone.
-    let is_known = shown.id != "loss" || !runs.iter().any(Run::is_linear);
-    let mut note = if is_known { shown.note } else { "" }.to_owned();
-    if shown.is_noisy && lines.iter().any(|line| line.strong.len() > 1) {
-        let window = match (windows.first(), windows.last()) {
-            (Some(1), Some(1)) | (None, _) => String::new(),
-            (Some(least), Some(most)) if least == most => format!("mean of {} steps", short(*most)),
-            (Some(least), _) => {
-                let most = windows.last().copied().unwrap_or_default();
-                format!("mean of {} to {} steps", short(*least), short(most))
-            }
-        };
-        let parts = [note, window];
-        note = parts
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("; ");
-    }
+    let note = note(runs, shown, &windows);
     Some(Figure {
         id: shown.id,
         title: shown.title,
@@ -200,6 +182,27 @@ fn figure(runs: &[Run], shown: &Shown) -> Option<Figure> {
         lines,
         marks: marks(runs),
     })
+}
+
+/// What stands behind the title: what the values mean, and over how many steps the strong lines are the mean.
+fn note(runs: &[Run], shown: &Shown, windows: &BTreeSet<u64>) -> String {
+    // What chance gives is known of the published loss alone.
+    let is_known = shown.id != "loss" || !runs.iter().any(Run::is_linear);
+    let mut parts = Vec::new();
+    if is_known && !shown.note.is_empty() {
+        parts.push(shown.note.to_owned());
+    }
+    if let (true, Some(&least), Some(&most)) = (shown.is_noisy, windows.first(), windows.last())
+        && most > 1
+    {
+        let steps = if least == most {
+            short(most)
+        } else {
+            format!("{} to {}", short(least), short(most))
+        };
+        parts.push(format!("mean of {steps} steps"));
+    }
+    parts.join("; ")
 }
 
 fn line(curve: &Curve, shown: &Shown) -> Line {
