@@ -6,6 +6,7 @@ mod desk;
 mod disk;
 mod doctor;
 mod hostile;
+mod metrics;
 mod other_data;
 mod published;
 mod waits;

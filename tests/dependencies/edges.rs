@@ -67,6 +67,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("libloading", &["m2t-torch"]),
     ("memmap2", &["m2t-data"]),
     ("tun-rs", &["m2t-tests"]),
+    ("plotters", &["m2t-worker"]),
+    ("nalgebra", &["m2t-worker"]),
     (
         "anyhow",
         &[

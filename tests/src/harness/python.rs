@@ -1,4 +1,4 @@
-//! The Python that plays a user's clients: torchvision, timm and gRPC, which the product itself never needs.
+//! The Python that plays a user's clients: torchvision, timm, gRPC and TensorBoard, which the product itself never needs.
 //!
 //! It is `M2T_PYTHON`, an interpreter that has the packages, or `.python/python`, which `cargo xtask test` installs. Where there is
 //! neither, a test is skipped with a line that says so, and fails with CI=true. The file stands alone, for the trainer's
@@ -14,7 +14,7 @@ pub fn python(script: &Path) -> Option<Command> {
     let interpreter = own.map_or_else(installed, |own| Some(PathBuf::from(own)));
     let Some(interpreter) = interpreter else {
         let missing = "there is no .python/python; `cargo xtask test` installs it, or set M2T_PYTHON to an interpreter with \
-                       torchvision, timm and grpcio-reflection";
+                       torchvision, timm, grpcio-reflection and tensorboard";
         assert!(std::env::var("CI").as_deref() != Ok("true"), "{missing}");
         println!("skipped: {missing}");
         return None;

@@ -10,7 +10,9 @@ use clap::{Args, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::daemon::CoordinatorAddress;
 use m2t_worker::operator::orders::{self, Order};
-use m2t_worker::operator::{Refused, audit, data, doctor, help, recipe, run_trainer, status, train};
+use m2t_worker::operator::{
+    Refused, audit, data, doctor, help, metrics, recipe, report, run_trainer, status, train,
+};
 
 /// Trains encoders without labels (Momentum² Teacher), watches runs, works with their recipes, data and checkpoints.
 #[derive(Parser)]
@@ -40,6 +42,10 @@ enum Command {
     Doctor(doctor::Options),
     /// Print a recipe with the source of each value; without a name, list the published runs.
     Recipe(recipe::Options),
+    /// Show one run or several, side by side, on a page with plots that needs no network.
+    Report(report::Options),
+    /// Hand the numbers of runs on, to TensorBoard or as CSV.
+    Metrics(metrics::Options),
     /// Prove from a run's output folder that every sample counted exactly once.
     Audit(audit::Options),
     /// Make, arrange, check and pack data sets.
@@ -157,6 +163,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Order(order) => give_order(order),
         Command::Doctor(options) => doctor::run(&options, &mut std::io::stdout()),
         Command::Recipe(options) => recipe::run(&options, &mut std::io::stdout()),
+        Command::Report(options) => report::run(&options, &mut std::io::stdout()),
+        Command::Metrics(options) => metrics::run(&options, &mut std::io::stdout()),
         Command::Audit(options) => audit::run(&options, &mut std::io::stdout()),
         Command::Data(DataCommand::Synth(options)) => make_data(options),
         Command::Data(DataCommand::Check(options)) => data::check(&options, &mut std::io::stdout()),

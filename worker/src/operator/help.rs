@@ -82,3 +82,44 @@ Examples:
   m2t doctor --json
 
 Exit codes: 0 nothing is bad; 1 something is; 2 what was typed was refused.";
+
+/// Of `m2t report`.
+pub const REPORT: &str = "\
+The page holds its plots, tables and style: it opens without a network, on a
+phone, in the dark and in print. What of a run cannot be read, because it is
+being written or was cut, is said at its end and on standard error.
+
+In plots of many steps the band reaches from the least to the largest value, so
+that no outlier is lost. Upright lines are regroups.
+
+Examples:
+  m2t report outputs/demo
+  m2t report outputs/sgd outputs/lars --to compared.html
+  m2t report outputs/demo --plots plots        loss.svg, loss.png and so on
+
+Exit codes: 0 written; 1 it failed; 2 a folder holds no run, or what was typed
+was refused.";
+
+/// Of `m2t metrics`.
+pub const METRICS: &str = "\
+TensorBoard's tags: loss, learning_rate, momentum/parameters,
+momentum/statistics, gradient_norm, throughput/images_per_second,
+throughput/data_wait, placement/generation, placement/regroup_seconds, and of
+evaluations METHOD/ENCODER_top1 and _top5, such as knn/teacher_top1.
+
+CSV's columns: run, step, epoch, generation, time, loss, learning_rate,
+parameter_momentum, statistics_momentum, gradient_norm, images_per_second,
+data_wait, regroup_seconds; and of evaluations: run, step, epoch, generation,
+time, encoder, method, top1, top5, n_correct, n_images, seconds. New columns come
+last. Numbers read back to the same bits.
+
+A step's time is reckoned from when its generation began to train and from the
+speed of each step since; it is right to about a step.
+
+Examples:
+  m2t metrics outputs/* --tensorboard logs     then: tensorboard --logdir logs
+  m2t metrics outputs/demo --tensorboard logs --follow
+  m2t metrics outputs/demo --csv demo.csv      and demo.evaluations.csv
+
+Exit codes: 0 written; 1 it failed; 2 a folder holds no run, or what was typed
+was refused.";

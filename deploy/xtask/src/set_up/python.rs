@@ -1,4 +1,5 @@
-//! The Python packages of the tests' clients: torchvision and timm load exports, gRPC reads the status by reflection.
+//! The Python packages of the tests' clients: torchvision and timm load exports, gRPC reads the status by reflection,
+//! TensorBoard the metrics.
 //!
 //! Only the gate needs them, so no other command installs them. They go into `.python/`, whose `python` runs the machine's
 //! Python with them; an interpreter of one's own, M2T_PYTHON, is taken instead. It's PyTorch's usual build with CUDA,
@@ -24,16 +25,16 @@ const OLDEST: (u32, u32) = (3, 11);
 /// The program in the folder that runs Python with its packages.
 const PROGRAM: &str = "python";
 /// What the tests import.
-const MODULES: [&str; 6] = [
+const MODULES: [&str; 7] = [
     "torch",
     "torchvision",
     "timm",
     "grpc_reflection",
     "safetensors",
     "numpy",
+    "tensorboard",
 ];
-const OWN: &str =
-    "or set M2T_PYTHON to an interpreter that has torchvision, timm, safetensors and grpcio-reflection";
+const OWN: &str = "or set M2T_PYTHON to an interpreter that has torchvision, timm, safetensors, grpcio-reflection and tensorboard";
 
 const PACKAGES: Packages<'static> = Packages {
     what: "the Python clients of the tests",
@@ -46,6 +47,7 @@ const PACKAGES: Packages<'static> = Packages {
         "protobuf==7.36.2",
         "safetensors==0.8.0",
         "numpy==2.4.6",
+        "tensorboard==2.21.0",
     ],
     build: Build::OfThisPython,
     own: OWN,
