@@ -248,6 +248,9 @@ const OPERATOR: &[Row] = &[
         1,
         &["--what all", "--side"],
     ),
+    ("m2t features empty", 2, &["--data", "--to"]),
+    ("m2t features empty --data data --to x.csv", 1, &["x.csv", ".npy"]),
+    ("m2t features empty --data data --to x.npy", 1, &["empty"]),
     ("m2t import", 2, &["--to"]),
     ("m2t import missing.pth --to new", 1, &["missing.pth"]),
     (

@@ -60,6 +60,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Write the features of every image of a folder, for other tools (m2t-trainer features).
+    #[command(disable_help_flag = true)]
+    Features {
+        /// Passed on to `m2t-trainer features`; `--help` shows them, and how to load the file.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Make a run's folder out of weights from elsewhere: the published implementation's, torchvision's, timm's (m2t-trainer import).
     #[command(disable_help_flag = true)]
     Import {
@@ -163,6 +170,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Checkpoint(CheckpointCommand::Digest { path }) => run_trainer(&["digest".into(), path]),
         Command::Knn { arguments } => pass_on("knn", arguments),
         Command::Export { arguments } => pass_on("export", arguments),
+        Command::Features { arguments } => pass_on("features", arguments),
         Command::Import { arguments } => pass_on("import", arguments),
     }
 }

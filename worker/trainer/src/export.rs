@@ -12,7 +12,7 @@ mod card;
 mod format;
 mod help;
 mod newest;
-mod place;
+pub(crate) mod place;
 mod tensors;
 
 use std::path::{Path, PathBuf};
@@ -117,7 +117,8 @@ pub struct Lack {
 type Named = (String, NamedBytes);
 
 impl Side {
-    fn name(self) -> &'static str {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Student => "student",
             Self::Teacher => "teacher",

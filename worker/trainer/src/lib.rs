@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod doctor;
 pub mod donate;
 pub mod export;
+pub mod features;
 pub mod feed;
 pub mod generation;
 pub mod group;

@@ -18,6 +18,7 @@ use m2t_trainer::check_gpu::check_gpu;
 use m2t_trainer::checkpoint;
 use m2t_trainer::doctor;
 use m2t_trainer::export;
+use m2t_trainer::features;
 use m2t_trainer::hardware::{self, Company, Hardware};
 use m2t_trainer::import;
 use m2t_trainer::knn::{self, Features, classify};
@@ -120,6 +121,9 @@ enum Command {
     /// Make a run's folder with a checkpoint out of weights from elsewhere: a .pth or a safetensors file.
     #[command(after_long_help = import::HELP)]
     Import(import::Import),
+    /// Write the features of every image of a folder to a safetensors or .npy file.
+    #[command(after_long_help = features::HELP)]
+    Features(features::Question),
 }
 
 fn main() -> ExitCode {
@@ -209,6 +213,11 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Import(order) => import(&order),
+        Command::Features(question) => {
+            m2t_torch::memory::keep()?;
+            println!("{}", features::write(&question)?);
+            Ok(())
+        }
         Command::Export(order) => {
             let exported = export::export(&order)?;
             println!("{}", exported.summary);

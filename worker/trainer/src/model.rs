@@ -52,6 +52,11 @@ impl Network {
         }
     }
 
+    /// d, the width of the encoder's features.
+    pub fn width(&self) -> i64 {
+        self.encoder.width
+    }
+
     /// The student's prediction, of unit length, in the kind of the state whatever the activations are made of.
     pub fn predict(&self, images: &Tensor, weights: &[Tensor], norm: &mut impl Normalise) -> Tensor {
         let features = self.encoder.forward(images, weights, norm); // [B, d]

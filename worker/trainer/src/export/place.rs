@@ -25,7 +25,7 @@ pub enum PlaceError {
 }
 
 /// Refuses a place where nothing can or should be written.
-pub(super) fn require(to: &Path) -> Result<(), PlaceError> {
+pub(crate) fn require(to: &Path) -> Result<(), PlaceError> {
     let (to, folder) = (to.to_owned(), folder_of(to));
     if to.file_name().is_none() {
         return Err(PlaceError::NoName { to });
@@ -45,7 +45,7 @@ pub(super) fn require(to: &Path) -> Result<(), PlaceError> {
 }
 
 /// Lets `fill` write a file beside `to` and renames it, durably.
-pub(super) fn put(to: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), PlaceError> {
+pub(crate) fn put(to: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), PlaceError> {
     write(to, fill).map_err(|source| PlaceError::Write {
         to: to.to_owned(),
         source,
