@@ -14,13 +14,15 @@
 mod fit;
 mod help;
 mod layers;
+mod record;
 mod source;
 mod values;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::{Recipe, RecipeError, load, resolve, written};
 use m2t_common::{Rank, Step};
 use m2t_data::{Cache, Index, IndexError};
@@ -29,12 +31,13 @@ use m2t_torch::collective::Solo;
 use tch::Device;
 
 use crate::checkpoint::{self, Belonging, CheckpointError};
-use crate::export::arch;
+use crate::export::{PlaceError, arch, place};
 use crate::pth::PthError;
 use crate::state::{Snapshot, State};
 pub use fit::Misfit;
 use fit::{Allowed, Fit};
 pub use help::IMPORT as HELP;
+pub use record::Record;
 use source::{Kind, Source};
 
 /// What the imported weights' recipe is on top of, unless another is named.
@@ -92,6 +95,10 @@ pub struct Imported {
 pub enum ImportError {
     #[error("{} holds a run already; name a new folder with --to", to.display())]
     Taken { to: PathBuf },
+    #[error("cannot make the folder {}", to.display())]
+    Folder { to: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     #[error("cannot read {}", file.display())]
     Read { file: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -150,10 +157,30 @@ pub fn import(import: &Import) -> Result<Imported, ImportError> {
     }
     let belonging = Belonging { recipe, n_samples };
     let folder = import.to.join("checkpoints");
-    let report = checkpoint::write(&folder, &snapshot.pieces(), &belonging)?;
-    let checkpoint = folder.join(report.name.as_str());
+    let checkpoint = folder.join(CheckpointName::new(snapshot.step).as_str());
     let summary = summary(&source, &fit, &belonging, &checkpoint);
+    // First, so that no checkpoint is without it.
+    record(import, &source, &summary)?;
+    checkpoint::write(&folder, &snapshot.pieces(), &belonging)?;
     Ok(Imported { checkpoint, summary })
+}
+
+fn record(import: &Import, source: &Source, summary: &[String]) -> Result<(), ImportError> {
+    let name = import.file.file_name().unwrap_or_default();
+    let record = Record {
+        file: name.to_string_lossy().into_owned(),
+        blake3: source.blake3.clone(),
+        held: source.kind.phrase().to_owned(),
+        // The first says where it was written.
+        summary: summary[1..].to_vec(),
+    };
+    fs::create_dir_all(&import.to).map_err(|source| ImportError::Folder {
+        to: import.to.clone(),
+        source,
+    })?;
+    let json = record.json();
+    place::put(&Record::path(&import.to), |file| file.write_all(&json?))?;
+    Ok(())
 }
 
 fn require_new(to: &Path) -> Result<(), ImportError> {

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use m2t_common::Step;
 use m2t_common::manifest::Manifest;
 use m2t_common::recipe::Length;
 use m2t_data::augment::{MEAN, STD};
@@ -15,6 +16,7 @@ use super::about::arch;
 use super::newest::Newest;
 use super::place::{self, PlaceError};
 use super::{Export, Format, What};
+use crate::import::Record;
 
 /// How each begins. A file that begins otherwise is somebody else's.
 const BEGINNING: &str = "---\ntags: [self-supervised, resnet, momentum2-teacher]\n---\n";
@@ -48,12 +50,18 @@ pub(super) fn write(export: &Export, format: Format, manifest: &Manifest, newest
             format!("the whole state of a {arch}'s run: student, teacher, heads, statistics, momentum")
         }
     };
-    // Writing to a String does not fail.
-    let _ = write!(
-        text,
-        "\n# {file}\n\nThis is {what}, pretrained without labels by Momentum² Teacher (arXiv 2101.07525) with m2t {}.\n",
+    let trained = format!(
+        "pretrained without labels by Momentum² Teacher (arXiv 2101.07525) with m2t {}",
         env!("CARGO_PKG_VERSION")
     );
+    let made = match &newest.imported {
+        None => trained,
+        // Nothing was trained yet.
+        Some(from) if manifest.step == Step(0) => began(from),
+        Some(from) => format!("{trained}, {}", began(from)),
+    };
+    // Writing to a String does not fail.
+    let _ = write!(text, "\n# {file}\n\nThis is {what}, {made}.\n");
     for (title, rows) in [
         ("Where it is from", origin(manifest)),
         ("What it is worth", worth(newest)),
@@ -75,6 +83,14 @@ pub(super) fn write(export: &Export, format: Format, manifest: &Manifest, newest
     );
     let _ = write!(text, "\n## Recipe\n\n```json\n{}\n```\n", recipe(manifest));
     text
+}
+
+/// Whose weights they were.
+fn began(from: &Record) -> String {
+    let Record {
+        file, held, blake3, ..
+    } = from;
+    format!("from weights that were imported: {held}, out of `{file}` (BLAKE3 `{blake3}`)")
 }
 
 fn row(rows: &mut String, name: &str, value: &str) {

@@ -1,4 +1,4 @@
-//! What a run's output folder says of itself at a checkpoint: its newest metrics and evaluations.
+//! What a run's output folder says of itself at a checkpoint: its newest metrics and evaluations, and what it began from.
 //!
 //! A checkpoint's folder may have been copied away from its run; then there is nothing to say, which is no error. Neither are lines that
 //! another version wrote, or half a line: they are passed over.
@@ -10,6 +10,8 @@ use std::path::Path;
 
 use m2t_common::Step;
 use serde_json::Value;
+
+use crate::import::Record;
 
 /// Written by the coordinator, a line a step.
 const METRICS: &str = "metrics.jsonl";
@@ -23,6 +25,8 @@ pub(super) struct Newest {
     pub(super) metrics: Option<Value>,
     /// The line of each evaluation, by encoder and method.
     pub(super) evaluations: BTreeMap<(String, String), Value>,
+    /// From which file the run began, if it did not begin from nothing.
+    pub(super) imported: Option<Record>,
 }
 
 /// Of the run whose `checkpoints` hold this folder.
@@ -34,6 +38,7 @@ pub(super) fn of(checkpoint: &Path, step: Step) -> Newest {
     let Some((_, run)) = parents.filter(|(name, _)| *name == "checkpoints") else {
         return newest;
     };
+    newest.imported = Record::of(run);
     for line in lines(&run.join(METRICS), step) {
         newest.metrics = Some(line);
     }

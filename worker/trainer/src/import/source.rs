@@ -53,6 +53,8 @@ pub(super) struct Source {
     /// After which epoch it was saved.
     pub(super) epoch: Option<i64>,
     pub(super) own: Option<Own>,
+    /// Of the file.
+    pub(super) blake3: String,
 }
 
 impl Kind {
@@ -86,6 +88,7 @@ impl Source {
             file: file.clone(),
             source,
         })?;
+        let blake3 = blake3::hash(&bytes).to_hex().to_string();
         let mut source = if pth::is_like_pth(&bytes) {
             let archive = Archive::parse(bytes).map_err(|source| pth::PthError::Refused {
                 path: file.clone(),
@@ -101,6 +104,7 @@ impl Source {
             source.tensors = stripped(source.tensors, WRAPPED);
         }
         source.kind = Kind::of(&source.tensors);
+        source.blake3 = blake3;
         if source.kind != Kind::Whole {
             source.own = None;
         }
@@ -171,6 +175,7 @@ impl Source {
             beside: Vec::new(),
             epoch: None,
             own,
+            blake3: String::new(),
         }
     }
 

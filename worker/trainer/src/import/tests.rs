@@ -413,3 +413,31 @@ fn a_folder_that_holds_a_run_or_is_none_stays_as_it_is_and_other_files_are_refus
         "{said}"
     );
 }
+
+#[test]
+fn a_card_says_from_which_file_the_weights_were_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("run");
+    let file = saved(&folder, encoder(&small("")));
+    import(&order(&file, &to)).unwrap();
+    let digest = blake3::hash(&fs::read(&file).unwrap()).to_hex();
+    let card = Export {
+        run: to.clone(),
+        to: folder.path().join("out.pth"),
+        format: None,
+        what: What::Encoder,
+        side: None,
+        names: None,
+        no_card: false,
+    };
+    export::export(&card).unwrap();
+    let text = fs::read_to_string(folder.path().join("out.md")).unwrap();
+    let said =
+        format!("from weights that were imported: an encoder alone, out of `saved.pth` (BLAKE3 `{digest}`)");
+    assert!(
+        text.contains(&said) && !text.contains("pretrained without labels"),
+        "{text}"
+    );
+    let record = Record::of(&to).unwrap();
+    assert!(record.summary[0].contains("heads are drawn"), "{record:?}");
+}

@@ -1,0 +1,68 @@
+//! Hostile `.pth` files: whatever is done to their bytes, no more memory is taken than a small multiple of what the file is long.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::Cursor;
+
+use m2t_common::random::Stream;
+use m2t_trainer::pth::{self, Archive};
+use m2t_trainer::state::snapshot::NamedBytes;
+use peak_alloc::PeakAlloc;
+use safetensors::Dtype;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Bytes that any file may take: the reader's own buffers.
+const FIXED: usize = 1 << 20;
+/// Bytes a byte of the file.
+const A_BYTE: usize = 64;
+
+fn file() -> Vec<u8> {
+    let tensor = |shape: &[usize]| NamedBytes {
+        dtype: Dtype::F32,
+        shape: shape.to_vec(),
+        bytes: vec![1; 4 * shape.iter().product::<usize>()],
+    };
+    let tensors: Vec<(String, NamedBytes)> = (0..6)
+        .map(|i| (format!("layer{i}.weight"), tensor(&[4, 3, i])))
+        .collect();
+    let mut file = Cursor::new(Vec::new());
+    pth::write(&mut file, "archive", &tensors, "{}").unwrap();
+    file.into_inner()
+}
+
+/// Reads it, and every tensor in it, one after the other.
+fn look(bytes: Vec<u8>) {
+    let limit = FIXED + A_BYTE * bytes.len();
+    MEMORY.reset_peak_usage();
+    let before = MEMORY.current_usage();
+    if let Ok(archive) = Archive::parse(bytes) {
+        for (_, value) in archive.root().entries().into_iter().flatten() {
+            drop(value.tensor());
+        }
+    }
+    let most = MEMORY.peak_usage().saturating_sub(before);
+    assert!(most <= limit, "{most} bytes");
+}
+
+#[test]
+fn damaged_files_take_no_more_memory_than_a_small_multiple_of_their_length() {
+    let whole = file();
+    look(whole.clone());
+    let mut stream = Stream::new("hostile", &[]);
+    let mut draw = |n: usize| stream.uniform(0.0, n as f64) as usize;
+    for _ in 0..30_000 {
+        let mut bytes = whole.clone();
+        for _ in 0..=draw(3) {
+            // Wide numbers become large ones: lengths, counts, offsets.
+            let at = draw(bytes.len() - 8);
+            match draw(3) {
+                0 => bytes[at..at + 4].fill(0xff),
+                1 => bytes[at] = draw(256) as u8,
+                _ => bytes[at + 1..at + 8].fill(0x7f),
+            }
+        }
+        look(bytes);
+    }
+}
