@@ -4,7 +4,7 @@
 //! reads may call any function there is. Here a pickle is run by a machine of our own (`machine`) that knows only what a state
 //! dict needs: numbers, texts, lists, dicts, and tensors laid over storages. Whatever else a file asks for is refused by its
 //! name; there is nothing it could be given. Sizes, counts and places are checked before anything is made for them, so that a
-//! damaged or hostile file costs no more memory than a few times its own length.
+//! damaged or hostile file costs no more memory than a small multiple of its own length, and 64 MiB.
 //!
 //! Both forms are read: the zip that PyTorch writes since 1.6, and the stream it wrote before, which the published implementation's
 //! checkpoints are in (`container`). Written is the zip.

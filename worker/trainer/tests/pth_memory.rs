@@ -1,8 +1,9 @@
-//! Hostile `.pth` files: whatever is done to their bytes, no more memory is taken than a small multiple of what the file is long.
+//! Hostile `.pth` files: whatever is done to their bytes, no more memory is taken than a small multiple of what the file is long; and
+//! of those that are made to take as much as they can, no more than a fixed measure.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 
 use m2t_common::random::Stream;
 use m2t_trainer::pth::{self, Archive};
@@ -32,9 +33,27 @@ fn file() -> Vec<u8> {
     file.into_inner()
 }
 
+/// Bytes that any pickle may take at its limits.
+const LARGEST: usize = 64 << 20;
+
+/// A pickle alone.
+fn pickled(pickle: &[u8]) -> Vec<u8> {
+    let mut file = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let plain = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    file.start_file("archive/data.pkl", plain).unwrap();
+    file.write_all(pickle).unwrap();
+    file.finish().unwrap().into_inner()
+}
+
 /// Reads it, and every tensor in it, one after the other.
 fn look(bytes: Vec<u8>) {
     let limit = FIXED + A_BYTE * bytes.len();
+    let most = peak(bytes);
+    assert!(most <= limit, "{most} bytes");
+}
+
+/// The most memory that was taken.
+fn peak(bytes: Vec<u8>) -> usize {
     MEMORY.reset_peak_usage();
     let before = MEMORY.current_usage();
     if let Ok(archive) = Archive::parse(bytes) {
@@ -42,8 +61,7 @@ fn look(bytes: Vec<u8>) {
             drop(value.tensor());
         }
     }
-    let most = MEMORY.peak_usage().saturating_sub(before);
-    assert!(most <= limit, "{most} bytes");
+    MEMORY.peak_usage().saturating_sub(before)
 }
 
 #[test]
@@ -64,5 +82,28 @@ fn damaged_files_take_no_more_memory_than_a_small_multiple_of_their_length() {
             }
         }
         look(bytes);
+    }
+    for (beginning, repeated) in [
+        // Lists, numbers, remembered things, things put on the stack again, dicts made of a list, marks.
+        (b"\x80\x02".as_slice(), b"]".as_slice()),
+        (b"\x80\x02", b"K\x01"),
+        (b"\x80\x02N", b"\x85q\x00"),
+        (b"\x80\x02Nq\x00", b"h\x00"),
+        (
+            b"\x80\x02](K\x01K\x02\x86K\x01K\x02\x86eq\x00",
+            b"ccollections\nOrderedDict\nh\x00\x85R",
+        ),
+        (b"\x80\x02", b"("),
+    ] {
+        let pickle = [beginning, &repeated.repeat(3 << 20)].concat();
+        let file = pickled(&pickle);
+        let before = file.len();
+        assert!(Archive::parse(file.clone()).is_err(), "it is refused at a limit");
+        let most = peak(file);
+        assert!(
+            most <= before + LARGEST,
+            "{most} bytes for {:?}",
+            repeated.escape_ascii().to_string()
+        );
     }
 }

@@ -29,7 +29,8 @@ pub(super) enum Object {
     Global(Global),
     /// By its place in [`Graph::storages`].
     Storage(usize),
-    Tensor(Place),
+    /// Apart, so that the others are small.
+    Tensor(Box<Place>),
 }
 
 /// What a pickle may ask for by name.

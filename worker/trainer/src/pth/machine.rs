@@ -242,7 +242,7 @@ impl<'b> Machine<'b> {
                 return Ok(());
             }
             (Global::RebuildTensor | Global::RebuildTensor2, &[storage, offset, shape, stride, ..]) => {
-                Object::Tensor(self.tensor(storage, offset, shape, stride)?)
+                Object::Tensor(Box::new(self.tensor(storage, offset, shape, stride)?))
             }
             _ => return Err(Problem::Nonsense("a call with other arguments than PyTorch's")),
         };
