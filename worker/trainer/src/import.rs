@@ -69,7 +69,7 @@ pub struct Import {
     /// Under which key of a .pth the state dict is [default: model or state_dict, or the whole is one].
     #[arg(long)]
     pub key: Option<String>,
-    /// Take only tensors whose names begin so, and drop that: module.encoder_q.
+    /// Take only tensors whose names begin so, and drop that, such as module.encoder_q. of MoCo.
     #[arg(long)]
     pub prefix: Option<String>,
     /// Leave tensors that the file lacks as they are drawn; each is named.
@@ -138,7 +138,7 @@ pub enum ImportError {
 pub fn import(import: &Import) -> Result<Imported, ImportError> {
     require_new(&import.to)?;
     let source = Source::read(import)?;
-    let recipe = recipe(import, &source)?;
+    let (recipe, step) = recipe(import, &source)?;
     let n_samples = match &import.data {
         Some(data) => Index::open(data, &Cache::usual())?.n_samples(),
         None => source.own.as_ref().map_or(0, |own| own.n_samples),
@@ -152,13 +152,11 @@ pub fn import(import: &Import) -> Result<Imported, ImportError> {
         file: import.file.clone(),
         misfit,
     })?;
-    if let (Kind::Whole, Some(own), None) = (source.kind, &source.own, &import.experiment) {
-        snapshot.step = own.step;
-    }
+    snapshot.step = step;
     let belonging = Belonging { recipe, n_samples };
     let folder = import.to.join("checkpoints");
     let checkpoint = folder.join(CheckpointName::new(snapshot.step).as_str());
-    let summary = summary(&source, &fit, &belonging, &checkpoint);
+    let summary = summary(&source, &fit, &belonging, (&checkpoint, step));
     // First, so that no checkpoint is without it.
     record(import, &source, &summary)?;
     checkpoint::write(&folder, &snapshot.pieces(), &belonging)?;
@@ -191,23 +189,26 @@ fn require_new(to: &Path) -> Result<(), ImportError> {
     Ok(())
 }
 
-fn recipe(import: &Import, source: &Source) -> Result<Recipe, ImportError> {
+/// The recipe, and the step at which a run goes on: the file's own where both are the file's.
+fn recipe(import: &Import, source: &Source) -> Result<(Recipe, Step), ImportError> {
     if let Some(experiment) = &import.experiment {
         let read = |path: &Path| fs::read_to_string(path);
-        return Ok(load(experiment, &import.sets, import.world, read)?.recipe);
+        let loaded = load(experiment, &import.sets, import.world, read)?;
+        return Ok((loaded.recipe, Step(0)));
     }
     if let Some(own) = &source.own
         && import.sets.is_empty()
         && import.world.is_none()
     {
-        return Ok(own.recipe.clone());
+        return Ok((own.recipe.clone(), own.step));
     }
     let told = layers::network(source).map_err(|problem| ImportError::NoResnet {
         file: import.file.clone(),
         problem,
     })?;
     let sets: Vec<String> = told.into_iter().chain(import.sets.iter().cloned()).collect();
-    Ok(resolve(written::Source::Preset(USUAL), &sets, import.world)?)
+    let recipe = resolve(written::Source::Preset(USUAL), &sets, import.world)?;
+    Ok((recipe, Step(0)))
 }
 
 /// The state before the first step, which the file's tensors go on top of.
@@ -217,7 +218,12 @@ fn drawn(recipe: &Recipe) -> Result<Snapshot, TorchError> {
     State::initial(recipe, &ranks, Device::Cpu)?.snapshot(world, &Solo::default())
 }
 
-fn summary(source: &Source, fit: &Fit, belonging: &Belonging, checkpoint: &Path) -> Vec<String> {
+fn summary(
+    source: &Source,
+    fit: &Fit,
+    belonging: &Belonging,
+    (checkpoint, step): (&Path, Step),
+) -> Vec<String> {
     let recipe = &belonging.recipe;
     let seed = recipe.training.seed;
     let mut lines = vec![format!(
@@ -234,11 +240,16 @@ fn summary(source: &Source, fit: &Fit, belonging: &Belonging, checkpoint: &Path)
         Kind::Published => {
             let epoch = source.epoch.map_or_else(String::new, |epoch| format!(" after epoch {epoch}"));
             lines.push(format!(
-                "student and teacher stand as they were saved{epoch}; the momentum is zero, and a run goes on from them at step {}",
-                Step(0)
+                "student and teacher stand as they were saved{epoch}; the momentum is zero, and a run goes on from them at step {step}"
             ));
         }
-        Kind::Whole => {}
+        Kind::Whole => {
+            let own = source.own.as_ref().filter(|own| own.recipe == *recipe && own.step == step);
+            let whose = own.map_or("another recipe than", |_| "the recipe of");
+            lines.push(format!(
+                "all stands as it was saved; with {whose} the run it is from, a run goes on from it at step {step}"
+            ));
+        }
     }
     for (what, names) in [
         ("drawn, for the file lacks them", &fit.missing),

@@ -162,8 +162,29 @@ fn a_whole_state_comes_back_with_its_recipe_step_and_size_of_the_data_set() {
             let (manifest, after) = checkpoint::read(&imported.checkpoint).unwrap();
             assert_eq!((after.digest(), manifest.n_samples), (before.digest(), 100));
             assert_eq!(manifest.recipe, recipe);
+            let said = imported.summary.join("\n");
+            assert!(
+                said.contains("with the recipe of the run it is from") && said.contains("at step 7"),
+                "{said}"
+            );
         }
     }
+}
+
+#[test]
+fn a_whole_state_under_another_recipe_begins_at_step_0_and_it_says_so() {
+    let (output, before) = run(&small(""));
+    let file = output.path().join("all.pth");
+    exported(output.path(), &file, What::All);
+    let to = output.path().join("new");
+    let imported = import(&order(&file, &to)).unwrap();
+    let said = imported.summary.join("\n");
+    assert!(
+        said.contains("with another recipe than the run it is from") && said.contains("at step 0"),
+        "{said}"
+    );
+    let after = state(&to);
+    assert_eq!((after.step, &after.tensors), (Step(0), &before.tensors));
 }
 
 #[test]
