@@ -3,6 +3,7 @@
 
 mod data;
 mod ending;
+mod evaluations;
 mod forming;
 mod membership;
 mod orders;
@@ -281,6 +282,7 @@ fn show(effect: &Effect) -> Option<String> {
             line.step,
             line.ranks.iter().flatten().count()
         ),
+        Effect::Evaluated(line) => format!("evaluated {}", line.step),
         Effect::CutBack { after } => format!("cut back to {after}"),
         Effect::VerifyCheckpoint(report) => format!("verify {}", report.step),
         Effect::DeleteCheckpoint(name) => format!("delete {}", name.step()),

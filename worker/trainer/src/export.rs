@@ -98,6 +98,8 @@ pub enum ExportError {
     Checkpoint(#[from] CheckpointError),
     #[error("the checkpoint {} is of another version of m2t; export it with that", checkpoint.display())]
     Foreign { checkpoint: PathBuf, source: Lack },
+    #[error("{} holds a linear head and no encoder; give the run whose encoder it is for, or --what all", checkpoint.display())]
+    LinearHead { checkpoint: PathBuf },
     #[error("the format is not clear from the name {}; end it in .safetensors or .pth, or add --format", to.display())]
     Format { to: PathBuf },
     #[error("--what all is both networks under the checkpoint's names; leave out --side and --names")]
@@ -161,6 +163,9 @@ pub fn export(export: &Export) -> Result<Exported, ExportError> {
     let card = (!export.no_card).then(|| card::place(&export.to)).transpose()?;
     let folder = find(&export.run)?;
     let (manifest, mut snapshot) = checkpoint::read(&folder)?;
+    if export.what == What::Encoder && manifest.recipe.training.linear.is_some() {
+        return Err(ExportError::LinearHead { checkpoint: folder });
+    }
     let tensors = match export.what {
         What::All => tensors::all(snapshot),
         What::Encoder => {

@@ -11,24 +11,20 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use m2t_common::Rank;
+use anyhow::{Context, ensure};
+use m2t_common::evaluation;
 use m2t_common::recipe::Recipe;
-use m2t_data::loader::center_views;
+use m2t_common::{Rank, Step};
 use m2t_data::{Cache, Index};
 use m2t_torch::bytes_of;
-use tch::{Device, Kind, Tensor};
+use tch::Kind;
 
 use crate::checkpoint;
-use crate::export::Side;
-use crate::export::{arch, place};
-use crate::model::norm::{FrozenNorm, Statistics};
-use crate::state::{State, kind};
+use crate::encoder::{FrozenEncoder, Look, restored};
+use crate::export::{Side, arch, place};
+use crate::model::Network;
 pub use help::FEATURES as HELP;
 use table::{About, Format};
-
-/// Images looked at in one go. Part of the result: libtorch may compute another number of images in another order.
-const CHUNK: u64 = 64;
 
 /// Whose features, of what, and where to.
 #[derive(Clone, Debug, clap::Args)]
@@ -95,19 +91,10 @@ pub fn write(question: &Question) -> anyhow::Result<String> {
 
 /// The features of all images, row by row, in float32.
 fn fill(file: &mut File, encoder: &Encoder, index: &Index, threads: u32) -> anyhow::Result<()> {
-    let n = index.n_samples();
-    for i in 0..n.div_ceil(CHUNK) {
-        let range = i * CHUNK..n.min((i + 1) * CHUNK);
-        let side = encoder.recipe.training.pixels;
-        let shape = [
-            (range.end - range.start) as i64,
-            3,
-            i64::from(side),
-            i64::from(side),
-        ];
-        let views = center_views(index, range, side, threads)?;
-        let features = encoder.features(&Tensor::from_slice(&views).view(shape));
-        file.write_all(&bytes_of(&features))?;
+    let look = Look::whole(index, (encoder.recipe.training.pixels, threads));
+    for chunk in 0..look.n_chunks() {
+        let features = encoder.frozen.features(&look.images(chunk)?);
+        file.write_all(&bytes_of(&features.to_kind(Kind::Float)))?;
     }
     Ok(())
 }
@@ -115,11 +102,9 @@ fn fill(file: &mut File, encoder: &Encoder, index: &Index, threads: u32) -> anyh
 /// A checkpoint's encoder.
 struct Encoder {
     recipe: Recipe,
-    step: m2t_common::Step,
+    step: Step,
     state_digest: String,
-    state: State,
-    weights: Vec<Tensor>,
-    statistics: Statistics,
+    frozen: FrozenEncoder,
     width: u64,
 }
 
@@ -128,34 +113,24 @@ impl Encoder {
     fn read(run: &Path, side: Side) -> anyhow::Result<Self> {
         let folder = checkpoint::find(run);
         let (manifest, snapshot) = checkpoint::read(&folder)?;
-        let mut state = State::blank(&manifest.recipe, &[Rank(0)], Device::Cpu)?;
-        state
-            .restore(&snapshot)
-            .with_context(|| folder.display().to_string())?;
-        let history = state.history.of(Rank(0));
-        let (parameters, statistics) = match side {
-            Side::Student => (&state.student, &history.student),
-            Side::Teacher => (&state.teacher, &history.teacher),
+        let recipe = manifest.recipe;
+        ensure!(
+            recipe.training.linear.is_none(),
+            "{} holds a linear head and no encoder; give the run whose encoder it is for",
+            folder.display()
+        );
+        let state = restored(&recipe, &snapshot, &folder)?;
+        let whose = match side {
+            Side::Student => evaluation::Side::Student,
+            Side::Teacher => evaluation::Side::Teacher,
         };
         Ok(Self {
-            weights: parameters.views.iter().map(Tensor::detach).collect(),
-            statistics: statistics.copy(),
-            width: state.network.width().unsigned_abs(),
-            recipe: manifest.recipe,
+            frozen: FrozenEncoder::of(&recipe, &state, whose, Rank(0)),
+            width: Network::new(&recipe.model).width().unsigned_abs(),
             step: manifest.step,
             state_digest: manifest.state_digest,
-            state,
+            recipe,
         })
-    }
-
-    /// Float32 [n, d] of images [n, 3, H, W].
-    fn features(&self, images: &Tensor) -> Tensor {
-        let images = images.to_kind(kind(&self.recipe));
-        let mut norm = FrozenNorm {
-            statistics: &self.statistics,
-        };
-        let network = &self.state.network;
-        tch::no_grad(|| network.features(&images, &self.weights, &mut norm)).to_kind(Kind::Float)
     }
 
     /// What the file says of itself.

@@ -119,6 +119,8 @@ pub enum ImportError {
     },
     #[error("{} holds no ResNet of 18, 34, 50, 101 or 152 layers by torchvision's names: {problem}; --prefix takes a part of a file", file.display())]
     NoResnet { file: PathBuf, problem: String },
+    #[error("the recipe {recipe} is a linear head's; name that of an encoder's run with -f")]
+    LinearHead { recipe: String },
     #[error(transparent)]
     Recipe(#[from] RecipeError),
     #[error("cannot use --data")]
@@ -139,6 +141,9 @@ pub fn import(import: &Import) -> Result<Imported, ImportError> {
     require_new(&import.to)?;
     let source = Source::read(import)?;
     let (recipe, step) = recipe(import, &source)?;
+    if recipe.training.linear.is_some() {
+        return Err(ImportError::LinearHead { recipe: recipe.name });
+    }
     let n_samples = match &import.data {
         Some(data) => Index::open(data, &Cache::usual())?.n_samples(),
         None => source.own.as_ref().map_or(0, |own| own.n_samples),

@@ -2,16 +2,19 @@
 
 use std::fs;
 
-use m2t_common::Step;
 use m2t_common::recipe::resolve;
 use m2t_common::recipe::written::Source;
+use m2t_data::loader::center_views;
 use m2t_data::synth::{Synth, generate};
 use m2t_torch::collective::Solo;
 use safetensors::SafeTensors;
+use tch::{Device, Tensor};
 use tempfile::TempDir;
 
 use super::*;
 use crate::checkpoint::Belonging;
+use crate::model::norm::FrozenNorm;
+use crate::state::State;
 
 /// Photographs of 3 classes, 23 each to train on: more than a chunk of images. And a run with a checkpoint.
 fn stage() -> (TempDir, State) {
@@ -66,7 +69,9 @@ fn own(folder: &TempDir, state: &State, side: Side, i: u64) -> Vec<f32> {
         Side::Teacher => (&state.teacher.views, &history.teacher),
     };
     let mut norm = FrozenNorm { statistics };
-    let features = tch::no_grad(|| state.network.features(&images, weights, &mut norm));
+    let (manifest, _) = checkpoint::read(&checkpoint::find(&folder.path().join("run"))).unwrap();
+    let network = Network::new(&manifest.recipe.model);
+    let features = tch::no_grad(|| network.features(&images, weights, &mut norm));
     Vec::try_from(features.reshape([-1])).unwrap()
 }
 
