@@ -266,6 +266,28 @@ const OPERATOR: &[Row] = &[
     ("m2t knn", 2, &["--train"]),
     ("m2t export", 2, &["--to"]),
     ("m2t export empty --to x.safetensors", 1, &["empty"]),
+    ("m2t export empty --to x.onnx", 1, &["x.onnx", "--format"]),
+    (
+        "m2t export empty --to x.pth --what all --side teacher",
+        1,
+        &["--what all", "--side"],
+    ),
+    ("m2t features empty", 2, &["--data", "--to"]),
+    ("m2t features empty --data data --to x.csv", 1, &["x.csv", ".npy"]),
+    ("m2t features empty --data data --to x.npy", 1, &["empty"]),
+    ("m2t import", 2, &["--to"]),
+    ("m2t import missing.pth --to new", 1, &["missing.pth"]),
+    (
+        "m2t import a-file --to new",
+        1,
+        &["a-file", "torch.save", "safetensors"],
+    ),
+    ("m2t import a-file --to out-taken", 1, &["out-taken", "--to"]),
+    (
+        "m2t import evil.pkl --to new",
+        1,
+        &["evil.pkl", "torch.save", "safetensors"],
+    ),
 ];
 
 const TRAINER: &[Row] = &[
@@ -283,6 +305,8 @@ fn desk() -> Desk {
     desk.write("units.toml", "[run]\nheartbeat_timeout = 10\n");
     desk.write("warm.toml", "epochs = 5\nwarmup_epochs = 10\n");
     desk.write("a-file", "");
+    desk.write("evil.pkl", "cos\nsystem\n(S'touch new'\ntR.");
+    desk.write("out-taken/metrics.jsonl", "");
     desk.write("spoilt/journal.redb", "this is no journal");
     desk.write("spoilt-checkpoint/manifest.json", "{}");
     std::fs::create_dir(desk.path("folder.toml")).unwrap();

@@ -68,10 +68,24 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// Write a checkpoint's encoder as a file that torchvision and timm load (m2t-trainer export).
+    /// Write a checkpoint's encoder, or all of its state, as a file that PyTorch, torchvision and timm load (m2t-trainer export).
     #[command(disable_help_flag = true)]
     Export {
         /// Passed on to `m2t-trainer export`; `--help` shows them, and how to load the file.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Write the features of every image of a folder, for other tools (m2t-trainer features).
+    #[command(disable_help_flag = true)]
+    Features {
+        /// Passed on to `m2t-trainer features`; `--help` shows them, and how to load the file.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Make a run's folder out of weights from elsewhere: the published implementation's, torchvision's, timm's (m2t-trainer import).
+    #[command(disable_help_flag = true)]
+    Import {
+        /// Passed on to `m2t-trainer import`; `--help` shows them, with examples.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
@@ -175,6 +189,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Knn { arguments } => pass_on("knn", arguments),
         Command::Probe { arguments } => pass_on("probe", arguments),
         Command::Export { arguments } => pass_on("export", arguments),
+        Command::Features { arguments } => pass_on("features", arguments),
+        Command::Import { arguments } => pass_on("import", arguments),
     }
 }
 

@@ -1,55 +1,31 @@
-//! A checkpoint's encoder as a safetensors file that torchvision and timm load.
+//! A checkpoint's encoder as a file that torchvision and timm load, or all of its state.
 //!
-//! Only the encoder goes out: no head, no predictor, no momentum. Nothing is folded or approximated, so a network that loads
+//! Of an encoder nothing else goes out: no head, no predictor, no momentum. Nothing is folded or approximated, so a network that loads
 //! the file gives the trainer's own features. With local statistics, rank 0's are taken, as in every evaluation. It reads
-//! checkpoints only; a run may go on meanwhile.
+//! checkpoints only; a run may go on meanwhile. Beside the file goes a card that says what it is (`card`).
 //!
 //! Why the same names for both libraries: the trainer's tensors bear torchvision's names, and timm's ResNets of these
 //! depths bear them too. `--names` says whose class the file is for, in its metadata and in what is said of misfits.
 
 mod about;
-mod place;
+mod card;
+mod format;
+mod help;
+mod newest;
+pub(crate) mod place;
+mod tensors;
 
 use std::path::{Path, PathBuf};
 
-use m2t_common::manifest::MANIFEST_FILE;
-use m2t_common::recipe::{Recipe, TeacherStatistics};
-use m2t_common::{Rank, Step};
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
+use m2t_common::manifest::{MANIFEST_FILE, Manifest};
 
 use crate::checkpoint::{self, CheckpointError};
-use crate::model::Network;
-use crate::state::Snapshot;
 use crate::state::snapshot::NamedBytes;
-use about::{arch, metadata, misfit};
+pub use about::arch;
+use about::{metadata, misfit};
+pub use format::Format;
+pub use help::EXPORT as LOADING;
 pub use place::PlaceError;
-
-/// What `--help` says below the options.
-pub const LOADING: &str = r#"Load it in Python:
-
-    import safetensors.torch, timm, torch, torchvision
-    weights = safetensors.torch.load_file("encoder.safetensors")
-
-    encoder = torchvision.models.resnet50()
-    encoder.load_state_dict(weights, strict=False)  # misses fc.weight and fc.bias only
-    encoder.fc = torch.nn.Identity()                # features [N, 2048] instead of classes
-    encoder.eval()
-
-    encoder = timm.create_model("resnet50", num_classes=0)
-    encoder.load_state_dict(weights)
-
-Images are RGB between 0 and 1, less `mean` and over `std` of the file's metadata:
-
-    with safetensors.safe_open("encoder.safetensors", "pt") as file:
-        print(file.metadata())
-
-A recipe with stem = "small" has another first layer; with channels = 64, give torchvision's class that one before loading:
-
-    encoder.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    encoder.maxpool = torch.nn.Identity()
-
-Where each rank has statistics of its own (teacher_statistics = "local"), rank 0's are written, as in `m2t knn`."#;
 
 /// Which network's encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -69,17 +45,38 @@ pub enum Names {
     Timm,
 }
 
+/// How much of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum What {
+    /// One network's encoder.
+    Encoder,
+    /// Student, teacher, their heads and statistics, and the optimizer's momentum, under the checkpoint's names.
+    All,
+}
+
 /// What to export, and where to.
-#[derive(Clone, Copy, Debug)]
-pub struct Export<'a> {
-    /// A checkpoint's folder, or a run's output folder for its newest.
-    pub run: &'a Path,
-    /// The file to write.
-    pub to: &'a Path,
-    /// Which network's encoder.
-    pub side: Side,
-    /// Whose names.
-    pub names: Names,
+#[derive(Clone, Debug, clap::Args)]
+pub struct Export {
+    /// A run's output folder, for its newest checkpoint, or a checkpoint's folder.
+    pub run: PathBuf,
+    /// The file to write; an older one is replaced. Its ending says the format: .safetensors, or .pth, .pt, .pth.tar.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// The format, where the file's ending is not to say it.
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// How much of the checkpoint.
+    #[arg(long, default_value = "encoder")]
+    pub what: What,
+    /// Which network's encoder [default: teacher].
+    #[arg(long)]
+    pub side: Option<Side>,
+    /// Whose class is to load it [default: torchvision].
+    #[arg(long)]
+    pub names: Option<Names>,
+    /// Write no card (FILE's name with the ending .md) beside the file.
+    #[arg(long)]
+    pub no_card: bool,
 }
 
 /// What was written.
@@ -101,6 +98,12 @@ pub enum ExportError {
     Checkpoint(#[from] CheckpointError),
     #[error("the checkpoint {} is of another version of m2t; export it with that", checkpoint.display())]
     Foreign { checkpoint: PathBuf, source: Lack },
+    #[error("{} holds a linear head and no encoder; give the run whose encoder it is for, or --what all", checkpoint.display())]
+    LinearHead { checkpoint: PathBuf },
+    #[error("the format is not clear from the name {}; end it in .safetensors or .pth, or add --format", to.display())]
+    Format { to: PathBuf },
+    #[error("--what all is both networks under the checkpoint's names; leave out --side and --names")]
+    AllHasNoSide,
     #[error(transparent)]
     Place(#[from] PlaceError),
 }
@@ -116,7 +119,8 @@ pub struct Lack {
 type Named = (String, NamedBytes);
 
 impl Side {
-    fn name(self) -> &'static str {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Student => "student",
             Self::Teacher => "teacher",
@@ -133,102 +137,87 @@ impl Names {
     }
 }
 
-/// Writes the encoder's file, whole or not at all.
+impl Export {
+    fn side(&self) -> Side {
+        self.side.unwrap_or(Side::Teacher)
+    }
+
+    fn names(&self) -> Names {
+        self.names.unwrap_or(Names::Torchvision)
+    }
+}
+
+/// Writes the file and its card, each whole or not at all.
 ///
 /// # Errors
-/// When there is no sound checkpoint, or the file cannot be written; an older file is then as it was.
-pub fn export(export: &Export<'_>) -> Result<Exported, ExportError> {
-    place::require(export.to)?;
-    let folder = checkpoint::find(export.run);
-    if !folder.join(MANIFEST_FILE).is_file() && folder == export.run {
-        return Err(ExportError::NoCheckpoint { run: folder });
+/// When there is no sound checkpoint, or a file cannot be written; an older one is then as it was.
+pub fn export(export: &Export) -> Result<Exported, ExportError> {
+    place::require(&export.to)?;
+    if export.what == What::All && (export.side.is_some() || export.names.is_some()) {
+        return Err(ExportError::AllHasNoSide);
     }
-    let (manifest, mut snapshot) = checkpoint::read(&folder)?;
-    let tensors = encoder(&manifest.recipe, &mut snapshot, export.side).map_err(|source| {
-        let checkpoint = folder;
-        ExportError::Foreign { checkpoint, source }
+    let format = export.format.or_else(|| Format::by_ending(&export.to));
+    let format = format.ok_or_else(|| ExportError::Format {
+        to: export.to.clone(),
     })?;
-    let views = tensors.iter().map(|(name, tensor)| {
-        let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
-        (name, view.expect("a tensor has as many bytes as its shape says"))
-    });
-    let file = safetensors::serialize(views, Some(metadata(&manifest, export)))
-        .expect("names are unique, and the header of an encoder is small");
-    place::put(export.to, &file)?;
+    let card = (!export.no_card).then(|| card::place(&export.to)).transpose()?;
+    let folder = find(&export.run)?;
+    let (manifest, mut snapshot) = checkpoint::read(&folder)?;
+    if export.what == What::Encoder && manifest.recipe.training.linear.is_some() {
+        return Err(ExportError::LinearHead { checkpoint: folder });
+    }
+    let tensors = match export.what {
+        What::All => tensors::all(snapshot),
+        What::Encoder => {
+            let taken = tensors::encoder(&manifest.recipe, &mut snapshot, export.side());
+            taken.map_err(|source| ExportError::Foreign {
+                checkpoint: folder.clone(),
+                source,
+            })?
+        }
+    };
+    let about = metadata(&manifest, export);
+    place::put(&export.to, |file| format.write(&tensors, &about, file))?;
+    if let Some(place) = &card {
+        let text = card::write(export, format, &manifest, &newest::of(&folder, manifest.step));
+        place::put(place, |file| std::io::Write::write_all(file, text.as_bytes()))?;
+    }
     Ok(Exported {
-        summary: format!(
-            "wrote {}: the {}'s {} at step {}, {} tensors, {:.1} MB",
-            export.to.display(),
-            export.side.name(),
-            arch(&manifest.recipe.model),
-            manifest.step,
-            tensors.len(),
-            file.len() as f64 / 1e6
-        ),
-        misfit: misfit(&manifest.recipe.model, export.names),
+        summary: summary(export, &manifest, &tensors, card.as_deref()),
+        misfit: misfit_of(export, &manifest),
     })
 }
 
-/// The encoder's tensors as float32, taken out of the snapshot.
-fn encoder(recipe: &Recipe, snapshot: &mut Snapshot, side: Side) -> Result<Vec<Named>, Lack> {
-    let network = Network::new(&recipe.model);
-    let extent = network.encoder_extent;
-    let side = side.name();
-    let history = match recipe.training.teacher_statistics {
-        TeacherStatistics::Global => side.to_owned(),
-        TeacherStatistics::Local => format!("rank{}.{side}", Rank(0)),
-    };
-    let step = snapshot.step;
-    let mut take = |prefix: &str, name: String, shape: &[i64]| {
-        let shape: Vec<usize> = shape.iter().map(|&side| side.unsigned_abs() as usize).collect();
-        match snapshot.tensors.remove(&format!("{prefix}.{name}")) {
-            Some(tensor) if tensor.shape == shape => Ok((name, single(tensor))),
-            _ => Err(Lack {
-                name: format!("{prefix}.{name}"),
-                shape,
-            }),
-        }
-    };
-    let mut tensors = Vec::new();
-    for parameter in &network.layout.parameters[..extent.n_parameters] {
-        tensors.push(take(side, parameter.name.clone(), &parameter.shape)?);
-    }
-    for layer in &network.layout.norms[..extent.n_norms] {
-        for what in ["running_mean", "running_var"] {
-            tensors.push(take(
-                &history,
-                format!("{}.{what}", layer.name),
-                &[layer.channels],
-            )?);
-        }
-        tensors.push((format!("{}.num_batches_tracked", layer.name), count(step)));
-    }
-    Ok(tensors)
-}
-
-/// In float32, whatever the run computed in.
-fn single(tensor: NamedBytes) -> NamedBytes {
-    if tensor.dtype != Dtype::F64 {
-        return tensor;
-    }
-    let (values, _) = tensor.bytes.as_chunks();
-    NamedBytes {
-        dtype: Dtype::F32,
-        bytes: values
-            .iter()
-            .flat_map(|value| (f64::from_le_bytes(*value) as f32).to_le_bytes())
-            .collect(),
-        ..tensor
+fn misfit_of(export: &Export, manifest: &Manifest) -> Option<String> {
+    match export.what {
+        What::All => None,
+        What::Encoder => misfit(&manifest.recipe.model, export.names()),
     }
 }
 
-/// torchvision's `num_batches_tracked`, a scalar that evaluation does not use: the steps.
-fn count(step: Step) -> NamedBytes {
-    NamedBytes {
-        dtype: Dtype::I64,
-        shape: Vec::new(),
-        bytes: step.0.to_le_bytes().to_vec(),
+fn find(run: &Path) -> Result<PathBuf, ExportError> {
+    let folder = checkpoint::find(run);
+    if !folder.join(MANIFEST_FILE).is_file() && folder == run {
+        return Err(ExportError::NoCheckpoint { run: folder });
     }
+    Ok(folder)
+}
+
+fn summary(export: &Export, manifest: &Manifest, tensors: &[Named], card: Option<&Path>) -> String {
+    let n_bytes: usize = tensors.iter().map(|(_, tensor)| tensor.bytes.len()).sum();
+    let arch = arch(&manifest.recipe.model);
+    let what = match export.what {
+        What::All => format!("the whole state of a {arch}'s run"),
+        What::Encoder => format!("the {}'s {arch}", export.side().name()),
+    };
+    let card = card.map_or_else(String::new, |card| format!("; its card is {}", card.display()));
+    format!(
+        "wrote {}: {what} at step {}, {} tensors, {:.1} MB{card}",
+        export.to.display(),
+        manifest.step,
+        tensors.len(),
+        n_bytes as f64 / 1e6
+    )
 }
 
 #[cfg(test)]

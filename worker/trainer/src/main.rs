@@ -3,6 +3,7 @@
 //! Exit codes: 0 done (finished, drained, or answered); 1 it cannot go on, with the reason in one sentence on standard
 //! error; 2 wrong arguments.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
@@ -17,8 +18,10 @@ use m2t_common::trainer_link::Start;
 use m2t_trainer::check_gpu::check_gpu;
 use m2t_trainer::checkpoint;
 use m2t_trainer::doctor;
-use m2t_trainer::export::{self, Export, Names, Side};
+use m2t_trainer::export;
+use m2t_trainer::features;
 use m2t_trainer::hardware::{self, Company, Hardware};
+use m2t_trainer::import;
 use m2t_trainer::knn::{self, By, Features, classify};
 use m2t_trainer::life::Life;
 use m2t_trainer::link::{ByHand, Daemon, Link, Order};
@@ -137,21 +140,15 @@ enum Command {
     Measure(Question),
     /// Measure saving and loading a checkpoint of ResNet-50's whole state; prints a line of JSON.
     MeasureCheckpoint(checkpoint::measure::Question),
-    /// Write a checkpoint's encoder as a safetensors file that torchvision and timm load, in float32.
+    /// Write a checkpoint's encoder, or all of its state, as a file that torchvision and timm load, with a card beside it.
     #[command(after_long_help = export::LOADING)]
-    Export {
-        /// A run's output folder, for its newest checkpoint, or a checkpoint's folder.
-        run: PathBuf,
-        /// The file to write; an older one is replaced.
-        #[arg(long, value_name = "FILE")]
-        to: PathBuf,
-        /// Which network's encoder.
-        #[arg(long, default_value = "teacher")]
-        side: Side,
-        /// Whose class is to load it.
-        #[arg(long, default_value = "torchvision")]
-        names: Names,
-    },
+    Export(export::Export),
+    /// Make a run's folder with a checkpoint out of weights from elsewhere: a .pth or a safetensors file.
+    #[command(after_long_help = import::HELP)]
+    Import(import::Import),
+    /// Write the features of every image of a folder to a safetensors or .npy file.
+    #[command(after_long_help = features::HELP)]
+    Features(features::Question),
 }
 
 fn main() -> ExitCode {
@@ -231,9 +228,14 @@ fn run(command: Command) -> anyhow::Result<()> {
             );
             Ok(())
         }
-        Command::Export { run, to, side, names } => {
-            let (run, to) = (&run, &to);
-            let exported = export::export(&Export { run, to, side, names })?;
+        Command::Import(order) => import(&order),
+        Command::Features(question) => {
+            m2t_torch::memory::keep()?;
+            println!("{}", features::write(&question)?);
+            Ok(())
+        }
+        Command::Export(order) => {
+            let exported = export::export(&order)?;
             println!("{}", exported.summary);
             if let Some(misfit) = exported.misfit {
                 eprintln!("m2t-trainer: {misfit}");
@@ -241,6 +243,15 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+fn import(order: &import::Import) -> anyhow::Result<()> {
+    let imported = import::import(order)?;
+    let mut out = std::io::stdout();
+    for line in imported.summary {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "the answer is what the command is for")]

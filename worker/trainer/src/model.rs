@@ -76,6 +76,11 @@ impl Network {
         }
     }
 
+    /// d, the width of the encoder's features.
+    pub fn width(&self) -> i64 {
+        self.encoder.width
+    }
+
     /// What a state of it is made of.
     pub fn form(&self) -> Form {
         Form {

@@ -62,8 +62,9 @@ fn torchvision_and_timm_load_the_export_and_give_the_trainers_features() {
     let said = String::from_utf8_lossy(&ended.stdout);
     println!("{said}{}", String::from_utf8_lossy(&ended.stderr));
     assert!(ended.status.success(), "the client disagrees");
-    // Two sides in two libraries: none was left out.
-    assert_eq!(said.matches("worst difference").count(), CASES.len() * 4);
+    // Two sides, in two libraries and out of two formats: none was left out.
+    assert_eq!(said.matches("worst difference").count(), CASES.len() * 6);
+    assert_eq!(said.matches("the whole state").count(), CASES.len());
 }
 
 /// Trains, exports both sides and writes the trainer's own features into `folder`.
@@ -77,13 +78,26 @@ fn prepare(folder: &Path, settings: &str) -> PathBuf {
     };
     let snapshot = state.snapshot(WORLD, &Solo::default()).unwrap();
     checkpoint::write(&folder.join("checkpoints"), &snapshot.pieces(), &belonging).unwrap();
-    for (side, names) in [("student", "timm"), ("teacher", "torchvision")] {
+    let to = |name: &str| folder.join(name);
+    for (to, words) in [
+        (
+            to("student.safetensors"),
+            ["--side", "student", "--names", "timm"].as_slice(),
+        ),
+        (to("student.pth"), &["--side", "student"]),
+        (to("teacher.safetensors"), &[]),
+        (to("teacher.pth"), &["--names", "torchvision"]),
+        (to("all.safetensors"), &["--what", "all"]),
+        (to("all.pth"), &["--what", "all", "--no-card"]),
+    ] {
         let exported = Command::new(env!("CARGO_BIN_EXE_m2t-trainer"))
-            .arg("export")
-            .arg(folder)
-            .arg("--to")
-            .arg(folder.join(format!("{side}.safetensors")))
-            .args(["--side", side, "--names", names])
+            .args([
+                "export".as_ref(),
+                folder.as_os_str(),
+                "--to".as_ref(),
+                to.as_os_str(),
+            ])
+            .args(words)
             .status();
         assert!(exported.unwrap().success());
     }

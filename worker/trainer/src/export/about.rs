@@ -1,29 +1,43 @@
 //! What an exported file says of itself, and what is said of one that a library has no class for.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use m2t_common::manifest::Manifest;
 use m2t_common::recipe::{Model, Stem};
 use m2t_data::augment::{MEAN, STD};
 
-use super::{Export, Names};
+use super::{Export, Names, What};
 
 /// What the file says of itself; numbers and lists are JSON.
-pub(super) fn metadata(manifest: &Manifest, export: &Export<'_>) -> HashMap<String, String> {
+pub(super) fn metadata(manifest: &Manifest, export: &Export) -> BTreeMap<String, String> {
     let recipe = &manifest.recipe;
     let stem = match recipe.model.stem {
         Stem::Imagenet => "imagenet",
         Stem::Small => "small",
     };
-    [
+    let of = match export.what {
+        What::Encoder => vec![
+            ("what", "encoder".to_owned()),
+            ("side", export.side().name().to_owned()),
+            ("names", export.names().name().to_owned()),
+        ],
+        // All that another place needs to go on.
+        What::All => vec![
+            ("what", "all".to_owned()),
+            ("n_samples", manifest.n_samples.to_string()),
+            (
+                "recipe_json",
+                serde_json::to_string(recipe).expect("a recipe is plain data"),
+            ),
+        ],
+    };
+    let common = [
         // What transformers and others look for before they take a file.
         ("format", "pt".to_owned()),
         ("m2t_version", env!("CARGO_PKG_VERSION").to_owned()),
         ("arch", arch(&recipe.model)),
         ("channels", recipe.model.channels.to_string()),
         ("stem", stem.to_owned()),
-        ("side", export.side.name().to_owned()),
-        ("names", export.names.name().to_owned()),
         ("step", manifest.step.to_string()),
         ("recipe", recipe.name.clone()),
         ("recipe_digest", manifest.recipe_digest.to_string()),
@@ -31,13 +45,16 @@ pub(super) fn metadata(manifest: &Manifest, export: &Export<'_>) -> HashMap<Stri
         ("pixels", recipe.training.pixels.to_string()),
         ("mean", format!("{MEAN:?}")),
         ("std", format!("{STD:?}")),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
+    ];
+    common
+        .into_iter()
+        .chain(of)
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 /// torchvision's name of the network.
-pub(super) fn arch(model: &Model) -> String {
+pub fn arch(model: &Model) -> String {
     format!("{:?}", model.arch).to_lowercase()
 }
 

@@ -1,7 +1,7 @@
 //! Where an export goes: refused before any work where it cannot go, and put there whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use m2t_common::manifest::MANIFEST_FILE;
@@ -18,12 +18,14 @@ pub enum PlaceError {
     NotAFile { to: PathBuf },
     #[error("{} would lie in a checkpoint's folder, which holds its own files only; write it elsewhere", to.display())]
     InACheckpoint { to: PathBuf },
+    #[error("{} would be replaced by the export's card, and is none; move it away, or add --no-card", card.display())]
+    NoCard { card: PathBuf },
     #[error("cannot write {}", to.display())]
     Write { to: PathBuf, source: io::Error },
 }
 
 /// Refuses a place where nothing can or should be written.
-pub(super) fn require(to: &Path) -> Result<(), PlaceError> {
+pub(crate) fn require(to: &Path) -> Result<(), PlaceError> {
     let (to, folder) = (to.to_owned(), folder_of(to));
     if to.file_name().is_none() {
         return Err(PlaceError::NoName { to });
@@ -42,20 +44,20 @@ pub(super) fn require(to: &Path) -> Result<(), PlaceError> {
     Ok(())
 }
 
-/// Writes `bytes` beside `to` and renames it, durably.
-pub(super) fn put(to: &Path, bytes: &[u8]) -> Result<(), PlaceError> {
-    write(to, bytes).map_err(|source| PlaceError::Write {
+/// Lets `fill` write a file beside `to` and renames it, durably.
+pub(crate) fn put(to: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), PlaceError> {
+    write(to, fill).map_err(|source| PlaceError::Write {
         to: to.to_owned(),
         source,
     })
 }
 
-fn write(to: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write(to: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let folder = folder_of(to);
     let beside = folder.join(format!(".m2t-export-{}", std::process::id()));
     let written = File::create(&beside)
         .and_then(|mut file| {
-            file.write_all(bytes)?;
+            fill(&mut file)?;
             file.sync_all()
         })
         .and_then(|()| fs::rename(&beside, to));

@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use m2t_common::recipe::Recipe;
 use m2t_common::recipe::written::Source;
 use m2t_common::recipe::{Dtype as RecipeDtype, Stem, resolve};
+use m2t_common::{Rank, Step};
 use m2t_torch::collective::Solo;
-use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use tch::Device;
 use tempfile::TempDir;
 
 use super::*;
 use crate::checkpoint::Belonging;
+use crate::pth::Archive;
 use crate::state::State;
 
 const WORLD: u32 = 2;
@@ -47,9 +51,26 @@ fn run(recipe: &Recipe) -> (TempDir, State) {
     (output, state)
 }
 
-fn order<'a>(run: &'a Path, to: &'a Path, side: Side) -> Export<'a> {
-    let names = Names::Torchvision;
-    Export { run, to, side, names }
+fn order(run: &Path, to: &Path, side: Side) -> Export {
+    Export {
+        run: run.to_owned(),
+        to: to.to_owned(),
+        format: None,
+        what: What::Encoder,
+        side: Some(side),
+        names: None,
+        no_card: true,
+    }
+}
+
+/// The whole state, with its card.
+fn order_all(run: &Path, to: &Path) -> Export {
+    Export {
+        what: What::All,
+        side: None,
+        no_card: false,
+        ..order(run, to, Side::Teacher)
+    }
 }
 
 type Read = (BTreeMap<String, (Vec<usize>, Vec<f32>)>, HashMap<String, String>);
@@ -223,4 +244,148 @@ fn a_network_that_the_library_lacks_is_written_and_it_says_so() {
     );
     other.stem = Stem::Imagenet;
     assert_eq!(misfit(&other, Names::Torchvision), None);
+}
+
+/// A `.pth`'s tensors by name.
+fn read_pth(file: &Path) -> BTreeMap<String, NamedBytes> {
+    let archive = Archive::open(file).unwrap();
+    let entries = archive.root().entries().unwrap();
+    entries
+        .map(|(name, tensor)| (name.text().unwrap().to_owned(), tensor.tensor().unwrap()))
+        .collect()
+}
+
+/// A safetensors file's.
+fn read_safetensors(file: &Path) -> BTreeMap<String, NamedBytes> {
+    let bytes = fs::read(file).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let named = |(name, view): (String, TensorView<'_>)| {
+        let tensor = NamedBytes {
+            dtype: view.dtype(),
+            shape: view.shape().to_vec(),
+            bytes: view.data().to_vec(),
+        };
+        (name, tensor)
+    };
+    tensors.into_iter().map(named).collect()
+}
+
+#[test]
+fn the_ending_says_the_format_unless_a_word_does_and_both_hold_equal_tensors() {
+    let (output, _) = run(&recipe(""));
+    let path = |name: &str| output.path().join(name);
+    let expected = {
+        export(&order(output.path(), &path("a.safetensors"), Side::Teacher)).unwrap();
+        read_safetensors(&path("a.safetensors"))
+    };
+    for (name, format) in [
+        ("a.pth", None),
+        ("a.pt", None),
+        ("a.pth.tar", None),
+        ("a", Some(Format::Pth)),
+        ("b.safetensors", Some(Format::Pth)),
+    ] {
+        let order = order(output.path(), &path(name), Side::Teacher);
+        export(&Export { format, ..order }).unwrap();
+        assert!(read_pth(&path(name)) == expected, "{name}");
+    }
+    let refused = export(&order(output.path(), &path("a.onnx"), Side::Teacher)).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("a.onnx; end it in .safetensors or .pth"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn the_whole_state_goes_out_under_the_checkpoints_names() {
+    for (settings, prefix) in [("", ""), ("teacher_statistics = \"local\"", "rank1.")] {
+        let (output, state) = run(&recipe(settings));
+        let snapshot = state.snapshot(WORLD, &Solo::default()).unwrap();
+        for (name, read) in [
+            ("all.pth", read_pth as fn(&Path) -> _),
+            ("all.safetensors", read_safetensors),
+        ] {
+            let file = output.path().join(name);
+            let exported = export(&order_all(output.path(), &file)).unwrap();
+            let found = read(&file);
+            assert!(found == snapshot.tensors, "{name}");
+            for part in ["student.fc.7.bias", "teacher.fc.3.bias", "momentum.conv1.weight"] {
+                assert!(found.contains_key(part), "{part}");
+            }
+            assert!(found.contains_key(&format!("{prefix}teacher.bn1.running_var")));
+            assert!(
+                exported
+                    .summary
+                    .contains("the whole state of a resnet18's run at step 7")
+            );
+        }
+        let side = Export {
+            side: Some(Side::Teacher),
+            ..order_all(output.path(), &output.path().join("x.pth"))
+        };
+        let refused = export(&side).unwrap_err().to_string();
+        assert!(refused.contains("leave out --side"), "{refused}");
+    }
+}
+
+#[test]
+fn the_card_tells_what_the_file_is_and_what_the_run_said_of_it() {
+    let (output, state) = run(&recipe(""));
+    let file = output.path().join("state.pth.tar");
+    let card = output.path().join("state.md");
+    let exported = export(&order_all(output.path(), &file)).unwrap();
+    assert!(exported.summary.ends_with("state.md"), "{exported:?}");
+    assert!(
+        fs::read_to_string(&card)
+            .unwrap()
+            .contains("metrics were not beside")
+    );
+    fs::write(
+        output.path().join("metrics.jsonl"),
+        "{\"step\":6,\"loss\":3.5}\n{\"step\":7,\"loss\":3.25,\"learning_rate\":0.05}\n{\"step\":8,\"loss\":3.0}\n{\"st",
+    )
+    .unwrap();
+    let evaluations = "{\"step\":3,\"encoder\":\"teacher\",\"method\":\"knn\",\"top1\":0.25}\nnonsense\n\
+         {\"step\":7,\"encoder\":\"teacher\",\"method\":\"knn\",\"top1\":0.5,\"n_images\":372,\"new\":[]}\n";
+    fs::write(output.path().join("evaluations.jsonl"), evaluations).unwrap();
+    export(&order_all(output.path(), &file)).unwrap();
+    let text = fs::read_to_string(&card).unwrap();
+    let digest = state.snapshot(WORLD, &Solo::default()).unwrap().digest();
+    for said in [
+        "# state.pth.tar",
+        "torch.load(\"state.pth.tar\", weights_only=True)",
+        "| loss | 7 | 3.250000 |",
+        "| teacher, knn, top-1 | 7 | 50.00 % of 372 images |",
+        "| step | 7 of 9 steps |",
+        "| epochs | 0.58, of 12 steps each |",
+        "| batch | 8 images: 2 ranks of 4 |",
+        &digest,
+        "\"hidden_dim\": 8",
+        "[0.485, 0.456, 0.406]",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    assert!(!text.contains("3.0000"), "of a later step");
+}
+
+#[test]
+fn a_file_that_is_no_card_is_not_replaced_by_one() {
+    let (output, _) = run(&recipe(""));
+    let notes = output.path().join("encoder.md");
+    fs::write(&notes, "my notes").unwrap();
+    let file = output.path().join("encoder.pth");
+    let with_card = Export {
+        no_card: false,
+        ..order(output.path(), &file, Side::Teacher)
+    };
+    let refused = export(&with_card).unwrap_err().to_string();
+    assert!(
+        refused.contains("encoder.md") && refused.contains("--no-card"),
+        "{refused}"
+    );
+    assert!(!file.exists());
+    export(&order(output.path(), &file, Side::Teacher)).unwrap();
+    assert_eq!(fs::read_to_string(&notes).unwrap(), "my notes");
 }

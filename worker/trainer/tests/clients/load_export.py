@@ -2,7 +2,7 @@
 
     python load_export.py FOLDER...
 
-Each FOLDER holds `student.safetensors` and `teacher.safetensors`, as `m2t export` wrote them, and `reference.safetensors` with
+Each FOLDER holds `student` and `teacher` as .safetensors and as .pth, as `m2t export` wrote them, and `reference.safetensors` with
 `images` [N, 3, H, W] and the trainer's own `student` and `teacher` features [N, d], in float64. Prints a line for each encoder; any
 disagreement ends it with an error.
 """
@@ -10,6 +10,7 @@ disagreement ends it with an error.
 import json
 import pathlib
 import sys
+import zipfile
 
 import safetensors
 import safetensors.torch
@@ -42,6 +43,29 @@ def timm_encoder(about, weights):
     return encoder
 
 
+def check_pth(folder, side, weights):
+    """PyTorch takes the file though it may run nothing, mapped into memory too, and it holds the same to the bit."""
+    file = folder / f"{side}.pth"
+    for mapped in (False, True):
+        same = torch.load(file, weights_only=True, mmap=mapped)
+        assert sorted(same) == sorted(weights), "other names"
+        for name, tensor in weights.items():
+            assert tensor.dtype == same[name].dtype and torch.equal(tensor, same[name]), name
+    with zipfile.ZipFile(file) as opened:
+        assert opened.testzip() is None
+        assert json.loads(opened.read("archive/m2t.json"))["side"] == side
+    return same
+
+
+def check_all(folder):
+    """The whole state: student, teacher, momentum, under the checkpoint's names."""
+    weights = safetensors.torch.load_file(folder / "all.safetensors")
+    same = torch.load(folder / "all.pth", weights_only=True)
+    assert sorted(same) == sorted(weights) and "momentum.fc.7.bias" in same
+    assert all(torch.equal(tensor, same[name]) for name, tensor in weights.items())
+    print(f"{folder.name}: the whole state, {len(same)} tensors")
+
+
 def check(folder, side):
     file = folder / f"{side}.safetensors"
     reference = safetensors.torch.load_file(folder / "reference.safetensors")
@@ -51,7 +75,8 @@ def check(folder, side):
     assert about["side"] == side and about["format"] == "pt", about
     assert len(json.loads(about["mean"])) == len(json.loads(about["std"])) == 3, about
     assert weights["bn1.num_batches_tracked"] == int(about["step"]) > 0, about
-    for make in (torchvision_encoder, timm_encoder):
+    same = check_pth(folder, side, weights)
+    for make, weights in ((torchvision_encoder, weights), (timm_encoder, weights), (torchvision_encoder, same)):
         encoder = make(about, weights).eval().double()
         with torch.no_grad():
             features = encoder(reference["images"].double())
@@ -71,3 +96,4 @@ if __name__ == "__main__":
     for name in sys.argv[1:]:
         for side in ("student", "teacher"):
             check(pathlib.Path(name), side)
+        check_all(pathlib.Path(name))
