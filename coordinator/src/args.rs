@@ -8,6 +8,7 @@ use clap::Parser;
 use m2t_common::recipe::parse_duration;
 
 use crate::exit;
+use crate::listeners::Http;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,6 +51,10 @@ pub struct Args {
     /// The address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7117")]
     pub listen: SocketAddr,
+    /// The address of the page to watch the run on, which Prometheus finds /metrics at, too; `off` serves none [default:
+    /// 127.0.0.1, and the port after that of --listen].
+    #[arg(long, value_name = "ADDR|off")]
+    pub http: Option<Http>,
     /// Listen beyond loopback, without encryption and without any check of who attaches: private networks only.
     #[arg(long)]
     pub insecure: bool,
