@@ -21,6 +21,8 @@ Examples:
         --data /data/imagenet/train --output /shared/runs/resnet50 \\
         --listen 10.0.0.1:7117 --insecure
 
+The page at http://127.0.0.1:7118/ shows the run; /metrics there is for Prometheus.
+
 The output folder gets metrics.jsonl (a line a step), train_log.txt,
 events.jsonl, recipe.json, checkpoints/ and state/ (the journal). The same
 command continues a run that was stopped or killed. RUST_LOG=debug tells more.";

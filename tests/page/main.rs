@@ -105,3 +105,23 @@ fn a_coordinator_that_is_gone_is_told_of_and_one_that_comes_back_is_found() {
     assert_eq!(wide, 0);
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
+
+#[test]
+fn without_a_stream_the_page_asks_again_and_again_until_it_has_one() {
+    let Some(program) = chromium() else { return };
+    let mut cluster = held_at(13);
+    let mut browser = Browser::start(&program, DESK);
+    browser.block(&["*/api/stream"]);
+    browser.open(&cluster.page());
+    browser.wait_for("#connection", |text| text == "asking again and again");
+    browser.wait_for("#advance", |text| text.starts_with("13 of 60 steps"));
+    cluster.control.hold(14);
+    browser.wait_for("#advance", |text| text.starts_with("14 of 60 steps"));
+    browser.block(&[]);
+    browser.wait_for("#connection", |text| text == "live");
+    cluster.control.release();
+    browser.wait_for("#phase", |text| text == "finished");
+    browser.wait_for("#connection", |text| text == "the run has ended");
+    cluster.expect_exit(0);
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}

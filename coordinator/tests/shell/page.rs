@@ -1,7 +1,8 @@
 //! The page over real sockets: what is answered where, to whom, and what strangers can't do to it.
 
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use m2t_common::status::{PhaseName, Status};
@@ -392,4 +393,45 @@ async fn one_watcher_too_many_is_sent_to_the_status() {
     assert!(refused.body.contains("/api/status"), "{}", refused.body);
     assert_eq!(get(running.page, "/api/status").await.code, 200);
     drop(watchers);
+}
+
+/// What Prometheus' own tool says of `input`; none, with a line that says so, where it is not installed.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
+fn promtool(arguments: &[&str], input: &str) -> Option<String> {
+    let started = Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut tool) = started else {
+        println!("skipped: promtool is not installed (Debian: apt install prometheus)");
+        return None;
+    };
+    tool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let said = tool.wait_with_output().unwrap();
+    let text = [said.stdout, said.stderr].concat();
+    let text = String::from_utf8(text).unwrap();
+    assert!(said.status.success(), "{arguments:?}: {text}");
+    Some(text)
+}
+
+#[tokio::test]
+async fn prometheus_finds_nothing_to_mend() {
+    let (_folder, output) = folder();
+    let running = start(&output).await;
+    let pair = training(&running).await;
+    pair.checkpoint(2).await;
+    wait_until(&running, |status| status.checkpoint.is_some()).await;
+    let metrics = get(running.page, "/metrics").await.body;
+    let Some(said) = promtool(&["check", "metrics"], &metrics) else {
+        return;
+    };
+    assert_eq!(
+        said, "",
+        "every metric has a help, a type and a name with its unit"
+    );
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus/prometheus.yml");
+    let said = promtool(&["check", "config", shipped], "").unwrap();
+    assert!(said.contains("12 rules found"), "{said}");
 }

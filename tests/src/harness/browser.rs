@@ -123,7 +123,7 @@ impl Browser {
                 .expect("a session has an id")
                 .to_owned(),
         );
-        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
             self.call(domain, &json!({}));
         }
     }
@@ -131,6 +131,11 @@ impl Browser {
     /// Opens an address.
     pub fn open(&mut self, address: &str) {
         self.call("Page.navigate", &json!({ "url": address }));
+    }
+
+    /// From now on requests to addresses that match `patterns` fail in the browser.
+    pub fn block(&mut self, patterns: &[&str]) {
+        self.call("Network.setBlockedURLs", &json!({ "urls": patterns }));
     }
 
     /// What a JavaScript expression comes to, as JSON.

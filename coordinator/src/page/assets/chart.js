@@ -6,6 +6,8 @@ import { short, whole } from "./words.js";
 /** Lower where there is little room. */
 const heightOf = (width) => (width < 420 ? 130 : 170);
 const EDGE = { left: 52, right: 12, top: 10, bottom: 22 };
+/** Room at the right for the names of lines. */
+const NAMES = 96;
 
 /** About `n` round numbers that lie in [low, high]. */
 export function ticks(low, high, n) {
@@ -59,13 +61,14 @@ export class Chart {
       return;
     }
     this.scale(width);
-    this.plot.replaceChildren(...this.axes(width), ...this.lines.flatMap((line) => this.curve(line)));
+    this.plot.replaceChildren(...this.axes(), ...this.lines.flatMap((line) => this.curve(line)), ...this.names());
     this.cross = shape("line", { class: "cross", y1: EDGE.top, y2: this.height - EDGE.bottom, visibility: "hidden" });
     this.plot.append(this.cross);
     this.rest();
   }
 
   scale(width) {
+    this.right = width - (this.lines.length > 1 ? NAMES : EDGE.right);
     const { floor, ceiling } = this.options;
     const [left, right] = extent(this.lines.map((line) => line.x));
     let [low, high] = extent(this.lines.flatMap((line) => [line.y, line.low, line.high]));
@@ -75,17 +78,17 @@ export class Chart {
     const room = (high - low) * 0.05 || Math.abs(high) * 0.1 || 1;
     [low, high] = [low === floor ? low : low - room, high + room];
     this.range = { left, right, low, high };
-    this.toX = (step) => EDGE.left + ((step - left) / (right - left || 1)) * (width - EDGE.left - EDGE.right);
+    this.toX = (step) => EDGE.left + ((step - left) / (right - left || 1)) * (this.right - EDGE.left);
     this.toY = (value) => EDGE.top + ((high - value) / (high - low)) * (this.height - EDGE.top - EDGE.bottom);
   }
 
-  axes(width) {
+  axes() {
     const { left, right, low, high } = this.range;
     const across = ticks(low, high, 4).flatMap((value) => [
-      shape("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: this.toY(value), y2: this.toY(value) }),
+      shape("line", { class: "grid", x1: EDGE.left, x2: this.right, y1: this.toY(value), y2: this.toY(value) }),
       shape("text", { x: EDGE.left - 6, y: this.toY(value) + 4, "text-anchor": "end" }, this.options.format(value)),
     ]);
-    const steps = ticks(left, right, Math.max(2, Math.floor(width / 75))).filter(Number.isInteger);
+    const steps = ticks(left, right, Math.max(2, Math.floor(this.right / 60))).filter(Number.isInteger);
     const along = steps.map((step) => shape("text", { x: this.toX(step), y: this.height - 5, "text-anchor": "middle" }, whole(step)));
     return [...across, ...along];
   }
@@ -104,6 +107,17 @@ export class Chart {
     return drawn;
   }
 
+  /** Names beside the newest values, none over another: colours alone do not tell lines apart. */
+  names() {
+    if (this.lines.length < 2) return [];
+    const ends = this.lines.map(({ name, kind = "", x, y }) => ({ name, kind, x: this.toX(x.at(-1)) + 8, y: this.toY(y.at(-1)) + 4 }));
+    ends.sort((a, b) => a.y - b.y);
+    ends.forEach((end, i) => {
+      if (i > 0) end.y = Math.max(end.y, ends[i - 1].y + 12);
+    });
+    return ends.map(({ name, kind, x, y }) => shape("text", { class: `name ${kind}`, x, y }, name));
+  }
+
   /** The newest values; also as the picture's description. */
   rest() {
     if (this.cross) this.cross.setAttribute("visibility", "hidden");
@@ -117,7 +131,7 @@ export class Chart {
     if (this.lines.length === 0) return;
     const { x } = this.lines[0];
     const { left, right } = this.range;
-    const width = this.plot.clientWidth - EDGE.left - EDGE.right;
+    const width = this.right - EDGE.left;
     const step = left + ((event.offsetX - EDGE.left) / width) * (right - left);
     let i = x.findIndex((candidate) => candidate >= step);
     if (i < 0) i = x.length - 1;

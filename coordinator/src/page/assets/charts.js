@@ -42,6 +42,7 @@ async function fetchMore() {
 
 function draw() {
   const x = history.last;
+  byId("charts").hidden = x.length === 0;
   loss.show([{ x, y: history.loss, low: history.lowest_loss, high: history.highest_loss }]);
   rate.show([{ x, y: history.learning_rate }]);
   speed.show([{ x, y: history.images_per_second }]);
@@ -72,13 +73,16 @@ export function forget() {
   history = { stride: 0, ...nothing() };
 }
 
+/** Lines are told apart by colour, then by dashes. */
+const kindOf = (i) => ["", "second", "third"][i % 3] + (i >= 3 ? " dashed" : "");
+
 /** How well encoders were judged to be; a line an encoder and method. */
 export function showEvaluations(evaluations) {
   if (evaluations.length === 0) return;
   const lines = new Map();
   for (const { step, encoder, method, top1 } of evaluations) {
     const name = [encoder, method].filter(Boolean).join(" ");
-    if (!lines.has(name)) lines.set(name, { name, x: [], y: [], kind: ["", "second", "third"][lines.size % 3] });
+    if (!lines.has(name)) lines.set(name, { name, x: [], y: [], kind: kindOf(lines.size) });
     lines.get(name).x.push(step);
     lines.get(name).y.push(top1);
   }

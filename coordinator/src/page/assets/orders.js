@@ -35,18 +35,28 @@ async function give(order) {
   }
 }
 
-/** Asks in words; resolves to whether it is meant. */
-function ask(question, yes) {
-  const dialog = byId("confirm");
-  say(byId("confirm-text"), question);
-  say(byId("confirm-yes"), yes);
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+/** Takes the decision on the question that is asked. */
+let decide = () => {};
+
+function close(isMeant) {
+  byId("confirm").close();
+  decide(isMeant);
 }
 
-byId("confirm-yes").addEventListener("click", () => byId("confirm").close("yes"));
-byId("confirm-no").addEventListener("click", () => byId("confirm").close());
+byId("confirm-yes").addEventListener("click", () => close(true));
+byId("confirm-no").addEventListener("click", () => close(false));
+byId("confirm").addEventListener("cancel", () => decide(false));
+
+/** Asks in words; resolves to whether it is meant. */
+function ask(question, yes) {
+  decide(false);
+  say(byId("confirm-text"), question);
+  say(byId("confirm-yes"), yes);
+  byId("confirm").showModal();
+  return new Promise((resolve) => {
+    decide = resolve;
+  });
+}
 
 /** A button that gives an order, after `question` is answered where there is one. */
 export function orderButton(label, order, question) {

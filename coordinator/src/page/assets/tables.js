@@ -26,8 +26,8 @@ export function showNumbers(status) {
   tile("Images a second", at && at.images_per_second > 0 ? short(at.images_per_second) : "–", `batch of ${whole(status.world * status.batch_per_rank)}`);
   tile("Learning rate", short(at?.learning_rate), at ? `momentum ${at.parameter_momentum.toFixed(4)}` : "");
   tile("Waiting for data", at ? percent(at.data_wait) : "–", at?.bottleneck ? `most for ${at.bottleneck}` : "the worst device");
-  tile("Devices", `${hosting} / ${devices.length}`, `${status.world} ranks, at least ${status.min_devices}`);
-  tile("Generation", String(status.generation), status.generation === 0 ? "none yet" : "placement of ranks");
+  tile("Devices", `${hosting} / ${devices.length}`, `for ${status.world} ranks, at least ${status.min_devices}`);
+  tile("Generation", String(status.generation), status.generation === 0 ? "none yet" : "placement");
   const checkpoint = status.checkpoint;
   const behind = checkpoint && at ? at.step - checkpoint.step : 0;
   tile("Checkpoint", checkpoint ? `step ${whole(checkpoint.step)}` : "none yet", checkpoint ? (behind === 0 ? "up to date" : behind === 1 ? "a step ago" : `${whole(behind)} steps ago`) : "");
