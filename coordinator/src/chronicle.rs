@@ -20,8 +20,9 @@ mod told;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
-use m2t_common::manifest::CheckpointName;
+use m2t_common::manifest::{CheckpointName, MANIFEST_FILE};
 use m2t_common::report::{CheckpointCost, CheckpointReport};
 use m2t_common::{Step, Timestamp};
 use m2t_coordinator_core::{DiskFacts, Effect, Notice, Record};
@@ -73,7 +74,7 @@ pub(crate) struct Kept {
     pub(crate) step: Step,
     /// Digest of its state.
     pub(crate) state_digest: String,
-    /// When it was found to be complete; none for one of before the coordinator started.
+    /// When it was found to be complete; of one of before the coordinator started, when its manifest was written.
     pub(crate) at: Option<Timestamp>,
     /// What it cost, in seconds and bytes; zeros where nobody said.
     #[serde(flatten)]
@@ -105,7 +106,11 @@ pub(crate) struct Annals {
 impl Chronicle {
     /// The chronicle of a run with the output folder `folder`, in which `disk` was found.
     pub(crate) fn new(folder: &Path, disk: &DiskFacts) -> Self {
-        let checkpoints = disk.found.iter().map(|found| kept(&found.report));
+        let checkpoints = disk.found.iter().map(|found| {
+            let (name, kept) = kept(&found.report);
+            let at = completed(folder, &name);
+            (name, Kept { at, ..kept })
+        });
         let story = Story {
             checkpoints: checkpoints.collect(),
             ..Story::default()
@@ -243,6 +248,14 @@ fn kept(report: &CheckpointReport) -> (CheckpointName, Kept) {
         cost: report.cost.into(),
     };
     (report.name.clone(), kept)
+}
+
+/// When a checkpoint was complete: its manifest is written last.
+fn completed(output: &Path, name: &CheckpointName) -> Option<Timestamp> {
+    let manifest = output.join("checkpoints").join(name.as_str()).join(MANIFEST_FILE);
+    let modified = std::fs::metadata(manifest).ok()?.modified().ok()?;
+    let since = modified.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp(0).after(since))
 }
 
 impl From<CheckpointCost> for Cost {

@@ -75,3 +75,27 @@ fn checkpoints_come_and_go_with_the_journal() {
     );
     assert_eq!(chronicle.newest_checkpoint().unwrap().step, Step(16));
 }
+
+#[test]
+fn a_checkpoint_of_before_this_start_is_as_old_as_its_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = CheckpointName::new(Step(8));
+    let path = folder.path().join("checkpoints").join(name.as_str());
+    std::fs::create_dir_all(&path).unwrap();
+    let manifest = std::fs::File::create(path.join(MANIFEST_FILE)).unwrap();
+    let written = UNIX_EPOCH + std::time::Duration::from_millis(1_700_000_000_250);
+    manifest.set_modified(written).unwrap();
+    let report = CheckpointReport {
+        name,
+        step: Step(8),
+        state_digest: "d8".into(),
+        cost: CheckpointCost::default(),
+    };
+    let found = m2t_coordinator_core::FoundCheckpoint { report, n_samples: 9 };
+    let disk = DiskFacts {
+        found: vec![found],
+        ..DiskFacts::default()
+    };
+    let newest = Chronicle::new(folder.path(), &disk).newest_checkpoint().unwrap();
+    assert_eq!(newest.at, Some(Timestamp(1_700_000_000_250)));
+}

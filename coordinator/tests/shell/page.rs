@@ -431,7 +431,13 @@ async fn prometheus_finds_nothing_to_mend() {
         said, "",
         "every metric has a help, a type and a name with its unit"
     );
-    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus/prometheus.yml");
-    let said = promtool(&["check", "config", shipped], "").unwrap();
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus/prometheus.yml");
+    let said = promtool(&["check", "config", config], "").unwrap();
     assert!(said.contains("12 rules found"), "{said}");
+    let cases = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/prometheus/alerts.test.yml"
+    );
+    let said = promtool(&["test", "rules", cases], "").unwrap();
+    assert!(said.contains("SUCCESS"), "{said}");
 }

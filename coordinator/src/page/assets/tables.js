@@ -38,7 +38,7 @@ const cost = (told) => (checkpoint) => (checkpoint.bytes > 0 ? told(checkpoint) 
 
 const COLUMNS = [
   { title: "Step", number: true, cell: (checkpoint) => whole(checkpoint.step) },
-  { title: "Complete", cell: (checkpoint) => (checkpoint.at === null ? "before this start" : moment(checkpoint.at)) },
+  { title: "Complete", cell: (checkpoint) => (checkpoint.at === null ? "–" : moment(checkpoint.at)) },
   { title: "Size", number: true, cell: cost((checkpoint) => bytes(checkpoint.bytes)) },
   { title: "Written in", number: true, cell: cost((checkpoint) => span(checkpoint.write_seconds)) },
   { title: "Training stood", number: true, cell: cost((checkpoint) => span(checkpoint.stall_seconds)) },
