@@ -13,6 +13,7 @@ mod check;
 mod duration;
 mod error;
 mod layers;
+mod linear;
 mod nearest;
 mod operation;
 mod origin;
@@ -30,7 +31,8 @@ use crate::schedule::{LearningRateCourse, Schedule};
 use crate::shard::Shards;
 pub use augment::{Augment, AugmentOn};
 pub use error::RecipeError;
-pub use operation::{LedgerDetail, Operation};
+pub use linear::Linear;
+pub use operation::{Evaluate, LIGHT_HELD_OUT, LIGHT_MEMORY, LedgerDetail, Operation};
 pub use origin::Origin;
 pub use written::{Entry, REPLACED_LIMIT, Resolved, load, resolve, trace};
 
@@ -164,6 +166,9 @@ pub struct Training {
     pub teacher_statistics: TeacherStatistics,
     /// How sums over ranks are made.
     pub reduction: Reduction,
+    /// What is trained is not an encoder but a linear head on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linear: Option<Linear>,
     /// Where views are made.
     #[serde(default, skip_serializing_if = "AugmentOn::is_cpu")]
     pub augment_on: AugmentOn,
@@ -248,6 +253,14 @@ impl Recipe {
         let every = self.run.replica_check;
         let is_whole = self.training.teacher_statistics == TeacherStatistics::Global;
         is_whole && every > 0 && step.0 > 0 && step.0.is_multiple_of(every)
+    }
+
+    /// Whether the encoders are evaluated once the state stands at `step`: every so many epochs, and at the end.
+    pub fn is_evaluation(&self, step: Step, plan: &Plan) -> bool {
+        let per_epoch = plan.shards.steps_per_epoch();
+        let every = self.run.evaluate_every.saturating_mul(per_epoch);
+        let is_due = step.0 > 0 && every > 0 && step.0.is_multiple_of(every);
+        self.run.evaluate != Evaluate::Off && (is_due || step.0 == plan.schedule.total_steps)
     }
 
     /// B, images of a step over all ranks.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::evaluation::Evaluation;
 use crate::ids::{Rank, Step};
 use crate::manifest::CheckpointName;
 use crate::shard::Sample;
@@ -154,6 +155,24 @@ pub enum News {
     SlowFiles {
         /// Below the data folder.
         files: Vec<String>,
+    },
+    /// All devices evaluate the state of this step (first device only). Said again and again while it lasts, which is no step.
+    Evaluating {
+        /// Of which step.
+        step: Step,
+        /// Rounds done.
+        done: u64,
+        /// Rounds in all.
+        of: u64,
+    },
+    /// The devices found out together what an encoder is worth (first device only).
+    Evaluated(Evaluation),
+    /// They could not (first device only); training goes on.
+    EvaluationFailed {
+        /// Of which step.
+        step: Step,
+        /// What went wrong and what to do, in a sentence.
+        reason: String,
     },
     /// The device left its group and keeps its state in memory; it waits for the next generation. Its last word in this one.
     Held {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::evaluation::EvaluationLine;
 use crate::ids::{DeviceIndex, Generation, MachineName, Rank, Step, Timestamp};
 use crate::report::{CheckpointReport, Stage};
 
@@ -35,6 +36,9 @@ pub struct Status {
     pub progress: Option<Progress>,
     /// The newest complete checkpoint.
     pub checkpoint: Option<CheckpointReport>,
+    /// The newest figure of each encoder and method; empty where nothing is evaluated.
+    #[serde(default)]
+    pub evaluations: Vec<EvaluationLine>,
     /// The newest events, oldest first.
     pub events: Vec<Event>,
 }

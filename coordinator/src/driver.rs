@@ -206,6 +206,7 @@ impl Driver {
             Effect::Close { stream } => drop(self.outboxes.remove(&stream)),
             Effect::Metrics(step) => self.output.add_step(&step)?,
             Effect::Samples(line) => self.output.add_samples(&line)?,
+            Effect::Evaluated(line) => self.output.add_evaluation(&line)?,
             Effect::CutBack { after } => self.output.cut_back(after)?,
             Effect::VerifyCheckpoint(report) => self.verify(report),
             Effect::DeleteCheckpoint(name) => {

@@ -122,6 +122,7 @@ fn continue_or_begin(args: &Args, settings: Settings, mut output: Output) -> any
         .map_err(|e| Refused::new(e.to_string()))?;
     disk.metrics = output.last_step()?;
     disk.samples = output.keep_samples(settings.recipe.run.ledger, disk.metrics)?;
+    disk.evaluations = output.evaluations()?;
     output.write_recipe(&settings.recipe)?;
     Ok(Opened {
         chronicle: Chronicle::new(output.folder(), &disk),

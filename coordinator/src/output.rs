@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use m2t_common::evaluation::{EVALUATIONS_FILE, EvaluationLine};
 use m2t_common::ledger::{Account, LEDGER_FILE, SampleLine};
 use m2t_common::recipe::LedgerDetail;
 use m2t_common::{Recipe, Step};
@@ -27,6 +28,7 @@ pub(crate) struct Output {
     metrics: Lines,
     train_log: Lines,
     events: Lines,
+    evaluations: Lines,
     /// Where the recipe wants them kept.
     samples: Option<Samples>,
     /// Held locked for as long as this lives; the lock goes with the process, however it ends.
@@ -63,6 +65,7 @@ impl Output {
             metrics: Lines::append(&folder.join(METRICS))?,
             train_log: Lines::append(&folder.join(TRAIN_LOG))?,
             events: Lines::append(&folder.join(EVENTS))?,
+            evaluations: Lines::append(&folder.join(EVALUATIONS_FILE))?,
             samples: None,
             folder: folder.to_owned(),
             _lock: lock,
@@ -116,11 +119,30 @@ impl Output {
         self.samples.as_mut().map_or(Ok(()), |samples| samples.add(line))
     }
 
-    /// Takes every step after `after` out of metrics, log and samples.
+    /// Adds what an encoder is worth.
+    pub(crate) fn add_evaluation(&mut self, evaluation: &EvaluationLine) -> anyhow::Result<()> {
+        let mut line = serde_json::to_string(evaluation).context("a figure is plain data")?;
+        line.push('\n');
+        self.evaluations.add(&line)
+    }
+
+    /// What encoders were worth, oldest first. A line that a crash left in half is taken out.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub(crate) fn evaluations(&mut self) -> anyhow::Result<Vec<EvaluationLine>> {
+        let read = |line: &str| serde_json::from_str::<EvaluationLine>(line).ok();
+        self.evaluations.retain(|line| read(line).is_some())?;
+        self.evaluations.all(read)
+    }
+
+    /// Takes every step after `after` out of metrics, log, evaluations and samples.
     pub(crate) fn cut_back(&mut self, after: Step) -> anyhow::Result<()> {
         if let Some(samples) = &mut self.samples {
             samples.cut_back(after)?;
         }
+        self.evaluations
+            .retain(|line| metrics::step_of(line).is_some_and(|step| step <= after))?;
         self.metrics
             .retain(|line| metrics::step_of(line).is_some_and(|step| step <= after))?;
         self.train_log
@@ -156,6 +178,7 @@ impl Output {
         if let Some(samples) = &mut self.samples {
             samples.finish()?;
         }
+        self.evaluations.finish()?;
         self.events.finish()
     }
 }

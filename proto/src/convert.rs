@@ -1,5 +1,6 @@
 //! Conversions between the wire and m2t-common, one file a part of the protocol.
 
+mod evaluation;
 mod machine_link;
 mod report;
 mod start_from;

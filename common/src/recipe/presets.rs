@@ -1,19 +1,26 @@
-//! The twelve published runs, built in, as tables on top of the defaults.
+//! The twelve published runs and the two published linear evaluations, built in, as tables on top of the defaults.
 
 use toml::Table;
 
 /// Every key with its default. Shown to users as `deploy/config/defaults.toml`.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 const PRESETS: &str = include_str!("presets.toml");
+const HEADS: &str = include_str!("heads.toml");
 
 /// The names of the published runs, in the order of the published tables.
 pub fn names() -> Vec<String> {
     presets().keys().cloned().collect()
 }
 
+/// The names of the published linear evaluations. Alone they are no recipe: which encoder is evaluated is still to be said.
+pub fn heads() -> Vec<String> {
+    parsed(HEADS).keys().cloned().collect()
+}
+
 /// What a preset writes on top of the defaults.
 pub fn find(name: &str) -> Option<Table> {
-    presets().get(name).and_then(|value| value.as_table()).cloned()
+    let found = presets().remove(name).or_else(|| parsed(HEADS).remove(name));
+    found.and_then(|value| value.try_into().ok())
 }
 
 /// The table of defaults.
@@ -22,7 +29,11 @@ pub(super) fn defaults() -> Table {
 }
 
 fn presets() -> Table {
-    PRESETS.parse().expect("the built-in presets are valid TOML")
+    parsed(PRESETS)
+}
+
+fn parsed(built_in: &str) -> Table {
+    built_in.parse().expect("the built-in presets are valid TOML")
 }
 
 /// The preset that a published experiment file became, by the file's path as published command lines write it:

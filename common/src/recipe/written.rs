@@ -2,7 +2,7 @@
 //!
 //! Files are read by the caller; nothing here does I/O.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use super::layers::{Layers, leaves};
 use super::origin::Origin;
 use super::reading::Reader;
 use super::{
-    Arch, Augment, AugmentOn, Dtype, Length, Model, Operation, OptimizerKind, Recipe, Reduction, Stem,
-    TeacherStatistics, Training, presets,
+    Arch, Augment, AugmentOn, Dtype, Length, Linear, Model, Operation, OptimizerKind, Recipe, Reduction,
+    Stem, TeacherStatistics, Training, presets,
 };
 use crate::schedule::LearningRateCourse;
 use crate::waits::Waits;
@@ -156,6 +156,8 @@ struct Written {
     augment_on: AugmentOn,
     threads_per_device: u32,
     seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    linear: Option<Linear>,
     augment: Augment,
     run: Operation,
 }
@@ -206,6 +208,7 @@ impl Written {
                 parameter_momentum: self.parameter_momentum,
                 teacher_statistics: self.teacher_statistics,
                 reduction: self.reduction,
+                linear: self.linear,
                 augment_on: self.augment_on,
                 threads_per_device: self.threads_per_device,
                 seed: self.seed,
@@ -234,6 +237,7 @@ impl Written {
         check.within("parameter_momentum", self.parameter_momentum, 0.0, 1.0)?;
         self.check_course(check, length)?;
         self.check_views(check)?;
+        self.check_evaluation(check)?;
         check.within("run.keep_checkpoints", self.run.keep_checkpoints, 1, 1_000_000)?;
         check.within("run.loader_threads", self.run.loader_threads, 1, 1024)?;
         check.within("run.loader_ahead", self.run.loader_ahead, 1, 1024)?;
@@ -250,6 +254,13 @@ impl Written {
             );
         }
         Ok(())
+    }
+
+    fn check_evaluation(&self, check: &Check<'_>) -> Result<(), RecipeError> {
+        check.within("run.evaluate_every", self.run.evaluate_every, 1, 1_000_000)?;
+        check.within("run.knn_k", self.run.knn_k, 1, 10_000)?;
+        check.within("run.knn_temperature", self.run.knn_temperature, 1e-3, 1e3)?;
+        self.linear.as_ref().map_or(Ok(()), |linear| linear.check(check))
     }
 
     /// A read that hangs is to be tried again before the step it belongs to is given up.
@@ -376,4 +387,20 @@ pub(super) fn replica_check() -> u64 {
 
 pub(super) fn replaced_limit() -> f64 {
     REPLACED_LIMIT
+}
+
+pub(super) fn evaluate_every() -> u64 {
+    1
+}
+
+pub(super) fn evaluate_on() -> PathBuf {
+    PathBuf::from("../val")
+}
+
+pub(super) fn knn_k() -> u32 {
+    20
+}
+
+pub(super) fn knn_temperature() -> f64 {
+    0.07
 }

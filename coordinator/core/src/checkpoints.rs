@@ -23,6 +23,7 @@ impl Core {
     /// Reconciles the registry with the disk, which may have gone on while no coordinator ran.
     pub(crate) fn started(&mut self, disk: DiskFacts, effects: &mut Vec<Effect>) {
         self.samples.recall(disk.samples);
+        self.evaluations.clone_from(&disk.evaluations);
         let fresh = self.history.recipe.is_none();
         if fresh {
             let recipe = Box::new(self.settings.recipe.clone());

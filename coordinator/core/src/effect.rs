@@ -1,5 +1,6 @@
 //! Everything the core asks the shell to do.
 
+use m2t_common::evaluation::EvaluationLine;
 use m2t_common::ledger::SampleLine;
 use m2t_common::machine_link::{Outcome, ToMachine};
 use m2t_common::manifest::CheckpointName;
@@ -34,7 +35,9 @@ pub enum Effect {
     Metrics(Box<CommittedStep>),
     /// Add what was consumed in a committed step to the full ledger. Steps come as those of the metrics do, a little later.
     Samples(SampleLine),
-    /// Take everything after this step out of metrics and log: the next generation does it again.
+    /// Add a figure to the evaluations.
+    Evaluated(Box<EvaluationLine>),
+    /// Take everything after this step out of metrics, log and evaluations: the next generation does it again.
     CutBack {
         /// The last step that stays.
         after: Step,

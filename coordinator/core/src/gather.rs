@@ -131,6 +131,7 @@ impl Core {
         );
         self.close_samples(start, effects);
         effects.push(Effect::CutBack { after: start });
+        self.cut_evaluations(start);
         self.rewind(start);
         for device in group.members.keys() {
             if let Some(machine) = self.machines.get_mut(&device.machine) {

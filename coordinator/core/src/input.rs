@@ -1,6 +1,7 @@
 //! Everything that can happen to the coordinator.
 
 use m2t_common::Step;
+use m2t_common::evaluation::EvaluationLine;
 use m2t_common::machine_link::FromMachine;
 use m2t_common::manifest::CheckpointName;
 use m2t_common::order::Order;
@@ -54,7 +55,7 @@ pub enum Input {
 }
 
 /// The checkpoints of the output folder at the start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DiskFacts {
     /// Complete ones. Only the newest need be verified byte by byte.
     pub found: Vec<FoundCheckpoint>,
@@ -64,6 +65,8 @@ pub struct DiskFacts {
     pub metrics: Step,
     /// The last step of the full ledger; without one, that of the metrics.
     pub samples: Step,
+    /// What encoders were worth, oldest first.
+    pub evaluations: Vec<EvaluationLine>,
 }
 
 /// A checkpoint on the disk, as its manifest describes it.

@@ -44,6 +44,7 @@ mod data;
 mod deadlines;
 mod drain;
 mod effect;
+mod evaluations;
 mod gather;
 mod group;
 mod growth;
@@ -71,6 +72,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use m2t_common::evaluation::EvaluationLine;
 use m2t_common::ledger::Account;
 use m2t_common::manifest::CheckpointName;
 use m2t_common::recipe::Plan;
@@ -85,6 +87,7 @@ pub use reason::{DrainReason, EndCause, Failure, LostBy, Refusal};
 pub use recovery::Recovery;
 pub use settings::Settings;
 
+use evaluations::Evaluating;
 use history::History;
 use machine::Machine;
 use phase::Phase;
@@ -138,6 +141,10 @@ pub struct Core {
     stopping: bool,
     /// Generations in a row whose trainers failed before a step was committed.
     fruitless: u32,
+    /// What encoders were worth, oldest first.
+    evaluations: Vec<EvaluationLine>,
+    /// The evaluation under way.
+    evaluating: Option<Evaluating>,
     /// The newest events.
     events: VecDeque<Event>,
 }
@@ -173,6 +180,8 @@ impl Core {
             failures: BTreeMap::new(),
             stopping: false,
             fruitless: 0,
+            evaluations: Vec::new(),
+            evaluating: None,
             events: VecDeque::new(),
             history,
         };

@@ -3,6 +3,7 @@
 use m2t_common::report::{News, Rendezvous};
 use m2t_common::{DeviceId, Generation, Step};
 
+use crate::evaluations::Evaluating;
 use crate::group::{LiveGroup, Stage};
 use crate::machine::Idle;
 use crate::phase::Phase;
@@ -53,6 +54,11 @@ impl Core {
             News::Checkpointed(report) => self.checkpointed(device, report, effects),
             News::CheckpointFailed { step, reason } => self.checkpoint_failed(step, reason, effects),
             News::SlowFiles { files } => self.slow_files(device, files, effects),
+            News::Evaluating { step, done, of } => self.evaluating(device, Evaluating { step, done, of }),
+            News::Evaluated(evaluation) => self.evaluated(device, evaluation, effects),
+            News::EvaluationFailed { step, reason } => {
+                self.evaluation_failed(device, (step, reason), effects);
+            }
             News::Stopped { step } => {
                 self.reach(device, Stage::Stopped);
                 self.arrive(device, step, effects);

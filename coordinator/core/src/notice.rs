@@ -1,5 +1,6 @@
 //! What people are told: the log, the event file and the status show these.
 
+use m2t_common::evaluation::Evaluation;
 use m2t_common::machine_link::StartFrom;
 use m2t_common::manifest::CheckpointName;
 use m2t_common::order::Order;
@@ -72,6 +73,25 @@ pub enum Notice {
     /// A checkpoint could not be written.
     #[error("the checkpoint of step {step} could not be written, training goes on: {reason}")]
     CheckpointFailed {
+        /// Of which step.
+        step: Step,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// What an encoder is worth.
+    #[error(
+        "after epoch {epoch}: {} {} {:.2} % of {} held-out images",
+        .evaluation.encoder, .evaluation.method, 100.0 * .evaluation.top1(), .evaluation.n_images
+    )]
+    Evaluated {
+        /// Whole epochs done.
+        epoch: u64,
+        /// The figure.
+        evaluation: Evaluation,
+    },
+    /// Nobody knows what the encoders are worth at this step.
+    #[error("the state of step {step} could not be evaluated, training goes on: {reason}")]
+    EvaluationFailed {
         /// Of which step.
         step: Step,
         /// Why, and what to do.
@@ -292,6 +312,7 @@ impl Notice {
             Self::Replaced { .. }
             | Self::SlowFile { .. }
             | Self::CheckpointFailed { .. }
+            | Self::EvaluationFailed { .. }
             | Self::Unable { .. }
             | Self::Refused { .. }
             | Self::Disconnected { .. }
@@ -338,6 +359,8 @@ impl Notice {
             Self::Replaced { .. } => "file_replaced",
             Self::SlowFile { .. } => "file_slow",
             Self::CheckpointFailed { .. } => "checkpoint_failed",
+            Self::Evaluated { .. } => "evaluated",
+            Self::EvaluationFailed { .. } => "evaluation_failed",
             Self::Attached { .. } => "machine_attached",
             Self::Reconnected { .. } => "machine_reconnected",
             Self::Ready { .. } => "machine_ready",

@@ -8,6 +8,7 @@ use m2t_common::status::{DeviceStatus, MachineStatus, Progress, Status};
 use m2t_common::{DeviceId, Rank, Step};
 
 use crate::Core;
+use crate::evaluations::Evaluating;
 use crate::group::{LiveGroup, Stage};
 use crate::machine::{Link, Machine, Standing};
 use crate::phase::Phase;
@@ -34,6 +35,7 @@ impl Core {
                 .collect(),
             progress: self.plan.as_ref().map(|plan| self.progress(plan)),
             checkpoint: self.history.newest().cloned(),
+            evaluations: self.newest_evaluations(),
             events: self.events.iter().cloned().collect(),
         }
     }
@@ -101,8 +103,13 @@ impl Core {
                 }
             }
             Phase::Training { group, .. } => {
+                let evaluating = self
+                    .evaluating
+                    .map_or_else(String::new, |Evaluating { step, done, of }| {
+                        format!("; evaluating the state of step {step}: {done} of {of} rounds done")
+                    });
                 format!(
-                    "{} on {} devices",
+                    "{} on {} devices{evaluating}",
                     start_of(group.generation, &group.start_from),
                     group.members.len()
                 )

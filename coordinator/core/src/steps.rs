@@ -105,6 +105,7 @@ impl Core {
             *progressed = self.now;
         }
         self.fruitless = 0;
+        self.evaluating = None;
         self.last_step_at = self.now;
         let Some(group) = self.phase.heard_mut() else {
             return;

@@ -281,6 +281,7 @@ fn show(effect: &Effect) -> Option<String> {
             line.step,
             line.ranks.iter().flatten().count()
         ),
+        Effect::Evaluated(line) => format!("evaluated {}", line.step),
         Effect::CutBack { after } => format!("cut back to {after}"),
         Effect::VerifyCheckpoint(report) => format!("verify {}", report.step),
         Effect::DeleteCheckpoint(name) => format!("delete {}", name.step()),

@@ -76,6 +76,13 @@ impl Lines {
         Ok(std::iter::from_fn(|| whole.next_back()).find_map(|line| of(line.trim_end())))
     }
 
+    /// What `of` makes of each line of the file, the first first.
+    pub(super) fn all<T>(&self, of: impl Fn(&str) -> Option<T>) -> anyhow::Result<Vec<T>> {
+        let text = std::fs::read_to_string(&self.path)
+            .with_context(|| format!("could not read {}", self.path.display()))?;
+        Ok(text.lines().filter_map(of).collect())
+    }
+
     /// Keeps only the lines that `keep` wants, of those written and not yet written.
     pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) -> anyhow::Result<()> {
         let kept = std::mem::take(&mut self.kept);

@@ -33,6 +33,15 @@ impl From<News> for wire::News {
             }
             News::SlowFiles { files } => Wire::SlowFiles(wire::SlowFiles { files }),
             News::Failed { reason } => Wire::Failed(wire::DeviceFailed { reason }),
+            News::Evaluating { step, done, of } => Wire::Evaluating(wire::Evaluating {
+                step: step.0,
+                done,
+                of,
+            }),
+            News::Evaluated(evaluation) => Wire::Evaluated(evaluation.into()),
+            News::EvaluationFailed { step, reason } => {
+                Wire::EvaluationFailed(wire::EvaluationFailed { step: step.0, reason })
+            }
         };
         Self { news: Some(news) }
     }
@@ -70,6 +79,16 @@ impl TryFrom<wire::News> for News {
             },
             Wire::SlowFiles(wire::SlowFiles { files }) => Self::SlowFiles { files },
             Wire::Failed(failed) => Self::Failed {
+                reason: failed.reason,
+            },
+            Wire::Evaluating(evaluating) => Self::Evaluating {
+                step: Step(evaluating.step),
+                done: evaluating.done,
+                of: evaluating.of,
+            },
+            Wire::Evaluated(evaluation) => Self::Evaluated(evaluation.try_into()?),
+            Wire::EvaluationFailed(failed) => Self::EvaluationFailed {
+                step: Step(failed.step),
                 reason: failed.reason,
             },
         })

@@ -31,6 +31,7 @@ impl From<Status> for wire::RunStatus {
             progress: status.progress.map(Into::into),
             checkpoint: status.checkpoint.map(Into::into),
             events: status.events.into_iter().map(Into::into).collect(),
+            evaluations: status.evaluations.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -61,6 +62,11 @@ impl TryFrom<wire::RunStatus> for Status {
             progress: status.progress.map(TryInto::try_into).transpose()?,
             checkpoint: status.checkpoint.map(TryInto::try_into).transpose()?,
             events: status.events.into_iter().map(Into::into).collect(),
+            evaluations: status
+                .evaluations
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, WireError>>()?,
         })
     }
 }

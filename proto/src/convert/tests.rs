@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use m2t_common::evaluation::{Evaluation, EvaluationLine, Method, Settings, Side};
 use m2t_common::machine_link::{
     Assignment, Boundary, DataFacts, DeviceFacts, FromMachine, Group, Hello, Outcome, StartFrom, ToMachine,
     Welcome, Work,
@@ -86,6 +87,16 @@ fn all_news() -> Vec<News> {
         News::CheckpointFailed {
             step: Step(5),
             reason: "no space".into(),
+        },
+        News::Evaluating {
+            step: Step(6),
+            done: 3,
+            of: 7,
+        },
+        News::Evaluated(evaluation(Method::Probe)),
+        News::EvaluationFailed {
+            step: Step(6),
+            reason: "no such folder".into(),
         },
         News::Warm,
         News::Held {
@@ -278,12 +289,47 @@ fn status(phase: PhaseName) -> Status {
             replaced: 1,
         }),
         checkpoint: Some(checkpoint()),
+        evaluations: vec![figure(Method::Knn), figure(Method::Linear)],
         events: vec![Event {
             at: Timestamp(5),
             kind: "generation_formed".into(),
             text: "Generation 2 formed.".into(),
         }],
     }
+}
+
+fn evaluation(method: Method) -> Evaluation {
+    Evaluation {
+        step: Step(6),
+        encoder: Side::Student,
+        method,
+        n_images: 372,
+        n_correct: 100,
+        n_correct5: 300,
+        n_memory: 3409,
+        duration: Duration::from_millis(1234),
+    }
+}
+
+fn figure(method: Method) -> EvaluationLine {
+    let settings = Settings {
+        k: 20,
+        temperature: 0.07,
+    };
+    EvaluationLine::new(&evaluation(method), (2, Generation(3)), settings)
+}
+
+#[test]
+fn figures_that_cannot_be_are_refused() {
+    let impossible = Evaluation {
+        n_correct: 301,
+        ..evaluation(Method::Knn)
+    };
+    let refused = Evaluation::try_from(wire::Evaluation::from(impossible)).unwrap_err();
+    assert!(
+        refused.to_string().contains("301 and 300 right of 372"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -300,6 +346,7 @@ fn every_phase_of_a_status_survives_the_wire() {
         machines: vec![],
         progress: None,
         checkpoint: None,
+        evaluations: vec![],
         events: vec![],
         ..status(Gathering)
     });

@@ -37,6 +37,7 @@ fn load(folder: &Path, threads: u32, seed: u64) -> f64 {
         pixels: 224,
         format: ViewFormat::default(),
         augment_on: AugmentOn::Cpu,
+        n_views: 2,
         first_step: Step(0),
         last_step: u64::MAX,
         threads,

@@ -53,6 +53,8 @@ pub struct LoaderSettings {
     pub shards: Shards,
     /// The ranks to load for, in the order of a batch.
     pub ranks: Vec<Rank>,
+    /// Views of an image that are made: 1 or 2. Of one, the second holds nothing of meaning.
+    pub n_views: usize,
     /// Side of a view.
     pub pixels: u32,
     /// What a view looks like in memory.

@@ -84,6 +84,7 @@ fn settings(index: &Arc<Index>, batch: u32) -> LoaderSettings {
         pixels: PIXELS,
         format: ViewFormat::default(),
         augment_on: AugmentOn::Cpu,
+        n_views: 2,
         first_step: Step(0),
         last_step: u64::MAX,
         threads: 2,

@@ -30,6 +30,8 @@ struct Options {
 enum Command {
     /// Train on this machine, alone or with others: the coordinator and a daemon in one command.
     Train(train::TrainOptions),
+    /// Evaluate an encoder as published: train a linear head on it, on this machine, alone or with others.
+    Eval(train::eval::EvalOptions),
     /// Show where a run stands.
     Status(StatusOptions),
     #[command(flatten)]
@@ -50,6 +52,13 @@ enum Command {
     #[command(disable_help_flag = true)]
     Knn {
         /// Passed on to `m2t-trainer knn`; `--help` shows them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Classify held-out images by ridge regression from features to classes (m2t-trainer probe).
+    #[command(disable_help_flag = true)]
+    Probe {
+        /// Passed on to `m2t-trainer probe`; `--help` shows them.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
@@ -143,6 +152,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Train(options) => train::train(&options),
+        Command::Eval(options) => train::eval::eval(&options, &mut std::io::stdout()),
         Command::Status(options) => show_status(&options),
         Command::Order(order) => give_order(order),
         Command::Doctor(options) => doctor::run(&options, &mut std::io::stdout()),
@@ -155,6 +165,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Data(DataCommand::Unpack(options)) => data::unpack(options, &mut std::io::stdout()),
         Command::Checkpoint(CheckpointCommand::Digest { path }) => run_trainer(&["digest".into(), path]),
         Command::Knn { arguments } => pass_on("knn", arguments),
+        Command::Probe { arguments } => pass_on("probe", arguments),
         Command::Export { arguments } => pass_on("export", arguments),
     }
 }

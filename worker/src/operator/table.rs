@@ -31,7 +31,12 @@ pub fn render(status: &Status) -> String {
         },
     );
     text.push_str(&checkpoint);
-    text.push_str("\n\n");
+    text.push('\n');
+    for figure in &status.evaluations {
+        let epoch = figure.epoch;
+        let _ = writeln!(text, "worth         {figure}, after epoch {epoch}");
+    }
+    text.push('\n');
     text.push_str(&columns(&machine_rows(&status.machines)));
     text.push_str(&slow_files(&status.machines));
     if !status.waits.is_empty() {

@@ -8,6 +8,7 @@
 //! experiment as `-d 0-7`, with four ranks on each device, to the same bits.
 
 mod children;
+pub mod eval;
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -57,6 +58,13 @@ pub struct TrainOptions {
         value_name = "PRESET|FILE.toml"
     )]
     experiment: String,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+/// What is asked of a run on this machine, whatever it trains.
+#[derive(Args, Clone, Debug)]
+pub struct Shared {
     /// Images of a step over all machines [default: the recipe's].
     #[arg(short, long = "batch-size", alias = "batch_size", value_name = "N")]
     batch: Option<u64>,
@@ -145,7 +153,7 @@ pub fn train(options: &TrainOptions) -> anyhow::Result<ExitCode> {
             company,
         } => {
             // What the daemon would find out once the coordinator stands.
-            gpus::look(&options.devices, &beside("m2t-trainer")?)
+            gpus::look(&options.shared.devices, &beside("m2t-trainer")?)
                 .map_err(|error| Refused::new(error.to_string()))?;
             children::lead(&coordinator, daemon, company)
         }
@@ -188,41 +196,44 @@ impl Seat {
 impl TrainOptions {
     /// What to run on this seat.
     fn part(&self, seat: Seat) -> Result<Part, Refused> {
-        let n_devices = self.devices.count();
+        let n_devices = self.shared.devices.count();
         if seat.machine > 0 {
             return self.follow(seat);
         }
-        if let Some(coordinator) = &self.coordinator {
+        if let Some(coordinator) = &self.shared.coordinator {
             return Err(Refused::new(format!(
                 "--coordinator {coordinator} is for the machines from 1 on, and this is machine 0, which coordinates: set MACHINE, or leave --coordinator out"
             )));
         }
-        if !self.data.is_dir() {
+        if !self.shared.data.is_dir() {
             return Err(Refused::new(format!(
                 "the data folder {} does not exist here; put ImageNet's training images there, one folder a class, or name another with --data",
-                self.data.display()
+                self.shared.data.display()
             )));
         }
         let read = |path: &Path| std::fs::read_to_string(path);
-        let resolved = load(&self.experiment, &self.sets(), self.world, read);
+        let resolved = load(&self.experiment, &self.sets(), self.shared.world, read);
         let recipe = resolved.map_err(|error| Refused::new(error.to_string()))?.recipe;
         let n_devices = u32::try_from(n_devices)
             .unwrap_or(u32::MAX)
             .saturating_mul(seat.of);
-        let min_devices = self.min_devices.unwrap_or(n_devices.min(recipe.training.world));
-        let name = self.experiment_name.as_deref().unwrap_or(&recipe.name);
+        let min_devices = self
+            .shared
+            .min_devices
+            .unwrap_or(n_devices.min(recipe.training.world));
+        let name = self.shared.experiment_name.as_deref().unwrap_or(&recipe.name);
         let mut coordinator: Vec<OsString> = vec!["--experiment".into(), self.experiment.clone().into()];
-        coordinator.extend(["--data".into(), self.data.clone().into()]);
+        coordinator.extend(["--data".into(), self.shared.data.clone().into()]);
         coordinator.extend(["--output".into(), output(name)?.into()]);
         coordinator.extend(["--listen".into(), self.listen_on(seat)?.to_string().into()]);
         coordinator.extend(["--min-devices".into(), min_devices.to_string().into()]);
         for set in self.sets() {
             coordinator.extend(["--set".into(), set.into()]);
         }
-        if let Some(world) = self.world {
+        if let Some(world) = self.shared.world {
             coordinator.extend(["--world".into(), world.to_string().into()]);
         }
-        if self.insecure {
+        if self.shared.insecure {
             coordinator.push("--insecure".into());
         }
         let daemon = self.daemon(seat);
@@ -239,7 +250,7 @@ impl TrainOptions {
     }
 
     fn follow(&self, seat: Seat) -> Result<Part, Refused> {
-        let Some(coordinator) = &self.coordinator else {
+        let Some(coordinator) = &self.shared.coordinator else {
             let Seat { machine, of } = seat;
             return Err(Refused::new(format!(
                 "machine {machine} of {of} must know where machine 0 listens: add --coordinator HOST:PORT, which machine 0 prints when it starts"
@@ -247,22 +258,22 @@ impl TrainOptions {
         };
         let mut daemon = self.daemon(seat);
         daemon.extend(["--coordinator".into(), coordinator.to_string().into()]);
-        if self.data != Path::new(USUAL_DATA) || self.data.is_dir() {
-            daemon.extend(["--data".into(), self.data.clone().into()]);
+        if self.shared.data != Path::new(USUAL_DATA) || self.shared.data.is_dir() {
+            daemon.extend(["--data".into(), self.shared.data.clone().into()]);
         }
         Ok(Part::Follow { daemon })
     }
 
     /// The recipe's overrides; `-b` is one.
     fn sets(&self) -> Vec<String> {
-        let batch = self.batch.map(|batch| format!("batch={batch}"));
-        self.set.iter().cloned().chain(batch).collect()
+        let batch = self.shared.batch.map(|batch| format!("batch={batch}"));
+        self.shared.set.iter().cloned().chain(batch).collect()
     }
 
     /// The daemon's options, but for the coordinator's address.
     fn daemon(&self, seat: Seat) -> Vec<OsString> {
-        let mut daemon: Vec<OsString> = vec!["--devices".into(), self.devices.to_string().into()];
-        if let Some(name) = &self.name {
+        let mut daemon: Vec<OsString> = vec!["--devices".into(), self.shared.devices.to_string().into()];
+        if let Some(name) = &self.shared.name {
             daemon.extend(["--name".into(), name.to_string().into()]);
         } else if seat.of > 1 {
             // Machines that were cloned have one host name; their numbers differ.
@@ -273,11 +284,11 @@ impl TrainOptions {
     }
 
     fn listen_on(&self, seat: Seat) -> Result<SocketAddr, Refused> {
-        if let Some(listen) = self.listen {
+        if let Some(listen) = self.shared.listen {
             return Ok(listen);
         }
         if seat.of > 1 {
-            if !self.insecure {
+            if !self.shared.insecure {
                 return Err(Refused::new(format!(
                     "machine 0 of {} must be reachable from the others, and nothing checks who attaches: add --insecure on a private network, or --listen 127.0.0.1:{USUAL_PORT} to try it on one machine",
                     seat.of

@@ -40,6 +40,9 @@ impl NewsLog {
             self.news
                 .retain(|news| !matches!(news, News::CheckpointFailed { .. }));
         }
+        if matches!(news, News::Evaluating { .. }) {
+            self.news.retain(|news| !matches!(news, News::Evaluating { .. }));
+        }
         if matches!(news, News::SlowFiles { .. }) {
             self.news.retain(|news| !matches!(news, News::SlowFiles { .. }));
         }

@@ -1,16 +1,21 @@
 //! The batches of one generation: a loader that a hold ends, and that holds nobody up when it is dropped.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
-use m2t_common::recipe::{AugmentOn, Dtype, Plan};
+use anyhow::{Context, anyhow, ensure};
+use m2t_common::recipe::{AugmentOn, Dtype, Evaluate, Plan, Recipe};
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
 use m2t_data::{Batch, Cache, Element, Index, Layout, LoadError, Loader, LoaderSettings, ViewFormat};
+use tch::Device;
 
+use crate::encoder::FrozenEncoder;
+use crate::evaluation::{Exam, held_out_folder};
 use crate::leave::Leave;
 use crate::membership::Membership;
+use crate::objective::Objective;
 
 /// A device that waited so long for data when its generation was ended is the one that hung.
 const HANGS: Duration = Duration::from_secs(30);
@@ -58,6 +63,7 @@ impl Feed {
                 },
             },
             read_timeout: recipe.run.read_timeout,
+            n_views: if recipe.training.linear.is_some() { 1 } else { 2 },
         })?;
         let stopper = loader.stopper();
         let feed = Self {
@@ -136,19 +142,88 @@ impl Drop for Feed {
     }
 }
 
-/// The index of the data folder, read once a process, whoever asks first.
+/// Something that is read once a process, whoever asks first.
+pub struct Once<T>(Arc<std::sync::OnceLock<Result<Arc<T>, String>>>);
+
+impl<T> Clone for Once<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Default for Once<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> Once<T> {
+    /// It; the first call reads it, and every other one waits for that.
+    ///
+    /// # Errors
+    /// What went wrong when it was read.
+    pub fn get(&self, read: impl FnOnce() -> anyhow::Result<Arc<T>>) -> anyhow::Result<Arc<T>> {
+        let read = || read().map_err(|error| format!("{error:#}"));
+        self.0.get_or_init(read).clone().map_err(|error| anyhow!(error))
+    }
+}
+
+/// What a process reads once: the data folder's index; where it evaluates, that of the held-out images.
 #[derive(Clone, Default)]
-pub struct Data(Arc<std::sync::OnceLock<Result<Arc<Index>, String>>>);
+pub struct Data {
+    index: Once<Index>,
+    held_out: Once<Index>,
+}
 
 impl Data {
-    /// The index; the first call reads it, and every other one waits for that.
-    pub fn index(&self, folder: &std::path::Path) -> anyhow::Result<Arc<Index>> {
-        let read =
-            || match Index::open(folder, &Cache::usual()).context("cannot read the data folder's index") {
-                Ok(index) => Ok(Arc::new(index)),
-                Err(error) => Err(format!("{error:#}")),
-            };
-        self.0.get_or_init(read).clone().map_err(|error| anyhow!(error))
+    /// The index of the data folder.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn index(&self, folder: &Path) -> anyhow::Result<Arc<Index>> {
+        self.index.get(|| {
+            let index =
+                Index::open(folder, &Cache::usual()).context("cannot read the data folder's index")?;
+            Ok(Arc::new(index))
+        })
+    }
+
+    /// What is asked of the encoders now and then, if the recipe wants that.
+    ///
+    /// # Errors
+    /// When the held-out images are not there, or of other classes.
+    pub fn exam(&self, recipe: &Recipe, folder: &Path) -> anyhow::Result<Option<Exam>> {
+        if recipe.run.evaluate == Evaluate::Off {
+            return Ok(None);
+        }
+        let held_out = self.held_out.get(|| {
+            let folder = held_out_folder(recipe, folder);
+            let index = Index::open(&folder, &Cache::usual()).context(
+                "the held-out images cannot be read; name their folder with run.evaluate_on, or leave run.evaluate off",
+            )?;
+            Ok(Arc::new(index))
+        })?;
+        Exam::new(recipe, &*self.index(folder)?, &held_out).map(Some)
+    }
+
+    /// What is trained.
+    ///
+    /// # Errors
+    /// When the encoder below a linear head cannot be read, or the data have another number of classes than the head.
+    pub fn objective(&self, recipe: &Recipe, folder: &Path, device: Device) -> anyhow::Result<Objective> {
+        let Some(linear) = &recipe.training.linear else {
+            return Ok(Objective::pretraining(recipe));
+        };
+        let index = self.index(folder)?;
+        let n_classes = index.classes().count();
+        ensure!(
+            n_classes as u64 == u64::from(linear.classes),
+            "{} has {n_classes} classes and the recipe says linear.classes = {}; write {n_classes}",
+            folder.display(),
+            linear.classes
+        );
+        let encoder = FrozenEncoder::of_linear(recipe, linear, &index, device)?;
+        Ok(Objective::linear(recipe, linear.classes, encoder))
     }
 }
 

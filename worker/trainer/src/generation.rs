@@ -17,6 +17,7 @@ use tch::Device;
 
 use crate::checkpoint;
 use crate::donate::{self, Donation};
+use crate::evaluation::Exam;
 use crate::feed::{Data, Feed};
 use crate::group;
 use crate::leave::Leave;
@@ -48,11 +49,17 @@ pub fn run(life: &mut Life, data: &Data, start: &Start, membership: &Arc<Members
     let ranks = own_ranks(start)?;
     let donation = first_state(life, start, &ranks, membership)?;
     let first_step = start.start_from.step();
-    let mut feed = Feed::start(start, index, &plan, (&ranks, first_step), membership)?;
+    let exam = prepared(life, data, start, membership)?;
+    let mut feed = Feed::start(start, Arc::clone(&index), &plan, (&ranks, first_step), membership)?;
     let group = group::join(start, &*life.link, membership, &life.hardware)?;
-    let end = in_group(life, (start, &plan, &ranks), (donation, &group), |training| {
-        training.run(&mut feed, membership)
-    });
+    let of = (start, &plan, &*ranks);
+    let end = in_group(
+        life,
+        of,
+        (exam.as_ref(), &index),
+        (donation, &group),
+        |training| training.run(&mut feed, membership),
+    );
     if end.is_err() {
         // The peers notice, and nothing that was started is waited for.
         group.abort();
@@ -65,6 +72,7 @@ pub fn run(life: &mut Life, data: &Data, start: &Start, membership: &Arc<Members
 fn in_group(
     life: &mut Life,
     (start, plan, ranks): (&Start, &Plan, &[Rank]),
+    (exam, index): (Option<&Exam>, &Index),
     (donation, group): (Option<Donation>, &Arc<dyn Collective>),
     train: impl FnOnce(&mut Training<'_>) -> Result<End, Leave>,
 ) -> Result<End, Leave> {
@@ -77,7 +85,9 @@ fn in_group(
         )?;
     }
     let state = life.kept.take().context("a generation begins with a state")?;
-    let mut trainer = Trainer::new(&start.recipe, ranks, state, Arc::clone(group))?;
+    let of = (&start.recipe, ranks);
+    let objective = life.objective.take().context("a generation trains something")?;
+    let mut trainer = Trainer::of(objective, of, state, Arc::clone(group))?;
     let step = trainer.state.step;
     life.link.tell(start.generation, News::Ready { step });
     let end = train(&mut Training {
@@ -86,9 +96,31 @@ fn in_group(
         trainer: &mut trainer,
         link: &*life.link,
         writer: &mut life.writer,
+        exam,
+        index,
     });
-    life.kept = Some(trainer.into_state());
+    let (state, objective) = trainer.into_parts();
+    (life.kept, life.objective) = (Some(state), Some(objective));
     end
+}
+
+/// Makes ready what is trained, where it is not yet, and what is asked of it now and then.
+fn prepared(
+    life: &mut Life,
+    data: &Data,
+    start: &Start,
+    membership: &Arc<Membership>,
+) -> Result<Option<Exam>, Leave> {
+    let (device, is_ready) = (life.hardware.device(), life.objective.is_some());
+    let (data, recipe, folder) = (data.clone(), start.recipe.clone(), start.data.clone());
+    let read = move || {
+        let exam = data.exam(&recipe, &folder)?;
+        let objective = (!is_ready).then(|| data.objective(&recipe, &folder, device));
+        anyhow::Ok((exam, objective.transpose()?))
+    };
+    let (exam, objective) = membership.apart(read)??;
+    life.objective = objective.or(life.objective.take());
+    Ok(exam)
 }
 
 fn index(data: &Data, start: &Start, membership: &Arc<Membership>) -> Result<Arc<Index>, Leave> {

@@ -1,25 +1,30 @@
-//! Top-1 of a nearest-neighbour classifier: what features are worth without training anything on them.
+//! What features are worth without training anything on them but a closed form: nearest neighbours and the linear probe, of an encoder
+//! in a checkpoint, as it was initialised, or of the pixels themselves. Images are seen at their centre, unaugmented.
 //!
-//! Each held-out image takes the class most common among its k nearest training images; among equals the nearest one's.
-//! Features of encoders are compared by cosine, raw pixels by L2. Images are seen at their centre, unaugmented.
-//! Evaluation during a run and linear probes are not here.
+//! For an encoder in a checkpoint this is the evaluation of a run ([`crate::evaluation`]) by a group of one, to the image. With folds, train
+//! and val are one set that is cut anew, each part held out once: an estimate with a smaller error than one small val folder gives.
 
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use m2t_common::Rank;
+use m2t_common::evaluation::{Method, Settings, Side};
 use m2t_common::recipe::Recipe;
-use m2t_common::shard::Sample;
-use m2t_data::loader::center_views;
+use m2t_common::shard::Permutation;
 use m2t_data::{Cache, Index};
+use m2t_torch::collective::Solo;
 use serde::Serialize;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint;
-use crate::model::norm::{FrozenNorm, Statistics, TeacherNorm};
-use crate::state::{State, kind};
+use crate::encoder::{FrozenEncoder, Look, restored};
+use crate::evaluation::knn::{Near, unit, vote};
+use crate::evaluation::probe::{RIDGE, Sums};
+use crate::evaluation::tally::Tally;
+use crate::evaluation::{Alone, Exam, Outcome};
+use crate::state::State;
 
-/// Which features are compared.
+/// Which features are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Features {
@@ -27,8 +32,19 @@ pub enum Features {
     Pixels,
     /// The encoder as it was initialised, its statistics taken from training images: what the architecture gives for nothing.
     Random,
+    /// The student's encoder of the checkpoint, with its running statistics.
+    Student,
     /// The teacher's encoder of the checkpoint, with its history as statistics.
     Teacher,
+}
+
+/// How they are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum By {
+    /// The nearest training images vote.
+    Knn,
+    /// Ridge regression from features to classes, in closed form.
+    Probe,
 }
 
 /// What to classify, and from what.
@@ -36,16 +52,24 @@ pub enum Features {
 pub struct Question<'a> {
     /// Which features.
     pub features: Features,
+    /// By what.
+    pub by: By,
     /// A checkpoint's folder.
     pub checkpoint: &'a Path,
-    /// An ImageFolder to take neighbours from.
+    /// An ImageFolder to learn classes from.
     pub train: &'a Path,
     /// An ImageFolder of the same classes, held out.
     pub val: &'a Path,
-    /// k.
-    pub k: u32,
-    /// Threads for decoding and tensors.
-    pub threads: u32,
+    /// How neighbours vote.
+    pub settings: Settings,
+    /// λ of the probe, as a share of the mean variance of a feature.
+    pub ridge: Option<f64>,
+    /// Side of what is looked at; the recipe's where it is not said.
+    pub pixels: Option<u32>,
+    /// Threads for decoding and tensors; the recipe's where it is not said.
+    pub threads: Option<u32>,
+    /// Train and val are one set in so many parts, each held out once; 0: val is held out.
+    pub folds: u32,
 }
 
 /// The answer, printed as a line of JSON.
@@ -53,213 +77,239 @@ pub struct Question<'a> {
 pub struct Answer {
     /// Which features.
     pub features: Features,
+    /// How they were judged.
+    pub method: Method,
     /// Share of the held-out images classified right.
     pub top1: f64,
-    /// Held-out images.
-    pub n: usize,
+    /// Share with their class among the five likeliest.
+    pub top5: f64,
+    /// Held-out images, over all folds.
+    pub n: u64,
+    /// Of these, how many were classified right.
+    pub n_correct: u64,
     /// √(p(1−p)/n).
     pub standard_error: f64,
-    /// k.
-    pub k: u32,
+    /// Neighbours that voted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub k: Option<u32>,
+    /// The temperature of their votes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// The share of right ones in each fold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folds: Vec<f64>,
 }
-
-/// Images looked at in one go.
-const CHUNK: u64 = 256;
-/// Training images that an initialised encoder's statistics are taken from.
-const CALIBRATION: u64 = 2048;
 
 /// Answers it.
 ///
 /// # Errors
 /// When the checkpoint or an image cannot be read, or the two folders have other classes.
 pub fn classify(question: &Question<'_>) -> anyhow::Result<Answer> {
-    m2t_torch::set_threads(question.threads);
+    let folder = checkpoint::find(question.checkpoint);
+    let (manifest, snapshot) = checkpoint::read(&folder)?;
+    let mut recipe = manifest.recipe;
+    recipe.training.pixels = question.pixels.unwrap_or(recipe.training.pixels);
+    recipe.run.knn_k = question.settings.k;
+    recipe.run.knn_temperature = question.settings.temperature;
+    let threads = question.threads.unwrap_or(recipe.training.threads_per_device);
+    recipe.run.loader_threads = threads;
+    m2t_torch::set_threads(threads);
     let cache = Cache::usual();
     let (train, val) = (
         Index::open(question.train, &cache)?,
         Index::open(question.val, &cache)?,
     );
-    ensure!(
-        train.classes().eq(val.classes()),
-        "{} and {} have other classes; give two parts of one data set",
-        question.train.display(),
-        question.val.display()
-    );
-    let lens = Lens::new(question, &train)?;
-    let (memory, held_out) = (lens.features(&train)?, lens.features(&val)?);
-    let (of_train, of_val) = (labels(&train), labels(&val));
-    let k = u32::try_from(of_train.len()).unwrap_or(u32::MAX).min(question.k);
-    let n_right = neighbours(&held_out, &memory, k)
-        .iter()
-        .zip(&of_val)
-        .filter(|(nearest, label)| vote(nearest.iter().map(|&i| of_train[i])) == Some(**label))
-        .count();
-    let n = of_val.len();
-    let top1 = n_right as f64 / n as f64;
-    Ok(Answer {
-        features: question.features,
-        top1,
-        n,
-        standard_error: (top1 * (1.0 - top1) / n as f64).sqrt(),
-        k,
-    })
-}
-
-fn labels(index: &Index) -> Vec<u32> {
-    index.entries().map(|entry| entry.class).collect()
-}
-
-/// The k nearest of `memory` [M, D] for each row of `held_out` [N, D], nearest first.
-fn neighbours(held_out: &Tensor, memory: &Tensor, k: u32) -> Vec<Vec<usize>> {
-    let squares = memory.square().sum_dim_intlist([1].as_slice(), false, None); // [M]
-    let mut all = Vec::new();
-    for chunk in held_out.split(CHUNK as i64, 0) {
-        // −|a−b|² but for |a|², which is the same for all b.
-        let closeness: Tensor = chunk.matmul(&memory.tr()) * 2.0 - &squares; // [n, M]
-        let (_, nearest) = closeness.topk(i64::from(k), 1, true, true); // [n, k]
-        for row in nearest.unbind(0) {
-            let row = Vec::<i64>::try_from(row).expect("indices are int64");
-            all.push(
-                row.into_iter()
-                    .map(|i| usize::try_from(i).unwrap_or_default())
-                    .collect(),
-            );
+    recipe.run.evaluate = m2t_common::recipe::Evaluate::Full;
+    let exam = Exam::new(&recipe, &train, &val)?;
+    let state = match question.features {
+        Features::Student | Features::Teacher => restored(&recipe, &snapshot, &folder)?,
+        Features::Pixels | Features::Random => State::initial(&recipe, &[Rank(0)], Device::Cpu)?,
+    };
+    let encoder = |side| FrozenEncoder::of(&recipe, &state, side, Rank(0));
+    let lens = match question.features {
+        Features::Pixels => Lens::Pixels,
+        Features::Student => Lens::Encoder(encoder(Side::Student)),
+        Features::Teacher => Lens::Encoder(encoder(Side::Teacher)),
+        Features::Random => {
+            let look = (recipe.training.pixels, threads);
+            Lens::Encoder(encoder(Side::Random).calibrated(&train, look)?)
         }
-    }
-    all
-}
-
-/// The most common label; among equals the one that comes first.
-fn vote(labels: impl Iterator<Item = u32>) -> Option<u32> {
-    let mut counts: Vec<(u32, u32)> = Vec::new();
-    for label in labels {
-        match counts.iter_mut().find(|(seen, _)| *seen == label) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((label, 1)),
+    };
+    let tallies = match (lens, question.folds) {
+        (Lens::Encoder(encoder), 0) if question.ridge.is_none() => {
+            vec![as_in_a_run(question, (&recipe, &exam), encoder, state.step)?]
         }
-    }
-    let most = counts.iter().map(|(_, count)| *count).max()?;
-    counts
-        .into_iter()
-        .find(|(_, count)| *count == most)
-        .map(|(label, _)| label)
+        (lens, folds) => cut(question, &exam, &lens, folds)?,
+    };
+    Ok(answer(question, &tallies))
 }
 
-/// How images are looked at.
-struct Lens {
-    recipe: Recipe,
-    threads: u32,
-    encoder: Option<(State, Statistics)>,
+/// What looks at images.
+enum Lens {
+    Pixels,
+    Encoder(FrozenEncoder),
 }
 
 impl Lens {
-    fn new(question: &Question<'_>, train: &Index) -> anyhow::Result<Self> {
-        let folder = checkpoint::find(question.checkpoint);
-        let (manifest, snapshot) = checkpoint::read(&folder)?;
-        let recipe = manifest.recipe;
-        let mut lens = Self {
-            recipe,
-            threads: question.threads,
-            encoder: None,
+    /// Of all images, [N, D], of unit length.
+    fn features(&self, look: &Look) -> anyhow::Result<Tensor> {
+        let of_chunk = |chunk| {
+            let images = look.images(chunk)?;
+            let features = match self {
+                Self::Pixels => images.flatten(1, -1),
+                Self::Encoder(encoder) => encoder.features(&images),
+            };
+            Ok(unit(&features).to_device(Device::Cpu).to_kind(Kind::Float))
         };
-        match question.features {
-            Features::Pixels => {}
-            Features::Random => {
-                let state = State::initial(&lens.recipe, &[Rank(0)], Device::Cpu)?;
-                let statistics = lens.calibrate(&state, train)?;
-                lens.encoder = Some((state, statistics));
+        let chunks = (0..look.n_chunks()).map(of_chunk);
+        Ok(Tensor::cat(&chunks.collect::<anyhow::Result<Vec<_>>>()?, 0))
+    }
+}
+
+/// Exactly what the devices of a run would find out.
+fn as_in_a_run(
+    question: &Question<'_>,
+    (recipe, exam): (&Recipe, &Exam),
+    encoder: FrozenEncoder,
+    step: m2t_common::Step,
+) -> anyhow::Result<Tally> {
+    let side = match question.features {
+        Features::Student => Side::Student,
+        Features::Random => Side::Random,
+        Features::Pixels | Features::Teacher => Side::Teacher,
+    };
+    let group = Solo::default();
+    let outcome = exam
+        .of_encoders(step, &[(side, encoder)], (&group, &Alone))
+        .map_err(|leave| anyhow::anyhow!("{leave:?}"))?;
+    let figures = match outcome {
+        Outcome::Figures(figures) => figures,
+        Outcome::Failed(refusal) => anyhow::bail!("{}", refusal.reason),
+        Outcome::Left(_) => anyhow::bail!("the evaluation of {} was left", recipe.name),
+    };
+    let method = question.by.method();
+    let figure = figures.into_iter().find(|figure| figure.method == method);
+    let figure = figure.ok_or_else(|| anyhow::anyhow!("nothing was judged by {method}"))?;
+    Ok(Tally {
+        n_images: figure.n_images,
+        n_correct: figure.n_correct,
+        n_correct5: figure.n_correct5,
+    })
+}
+
+/// Train and val, cut anew: a tally a fold. With 0 folds val is held out.
+fn cut(question: &Question<'_>, exam: &Exam, lens: &Lens, folds: u32) -> anyhow::Result<Vec<Tally>> {
+    let (n_train, n_val) = (exam.memory.n_images(), exam.held_out.n_images());
+    let n = n_train + n_val;
+    ensure!(
+        folds != 1,
+        "one fold leaves nothing to learn from; give --folds 5, say, or none"
+    );
+    ensure!(
+        u64::from(folds) <= n,
+        "{folds} folds of {n} images are too many; give fewer"
+    );
+    let rows = Tensor::cat(&[lens.features(&exam.memory)?, lens.features(&exam.held_out)?], 0);
+    let chunks = |look: &Look| {
+        (0..look.n_chunks())
+            .flat_map(|chunk| look.labels(chunk))
+            .collect()
+    };
+    let mut labels: Vec<u32> = chunks(&exam.memory);
+    labels.extend::<Vec<u32>>(chunks(&exam.held_out));
+    let permutation = Permutation::new(n, 0, 0);
+    let fold_of: Vec<u64> = match folds {
+        0 => (0..n).map(|i| u64::from(i >= n_train)).collect(),
+        folds => {
+            let mut fold_of = vec![0; labels.len()];
+            for place in 0..n {
+                fold_of[permutation.at(place) as usize] = place % u64::from(folds);
             }
-            Features::Teacher => {
-                let mut state = State::initial(&lens.recipe, &[Rank(0)], Device::Cpu)?;
-                state
-                    .restore(&snapshot)
-                    .with_context(|| folder.display().to_string())?;
-                let statistics = state.history.of(Rank(0)).teacher.copy();
-                lens.encoder = Some((state, statistics));
-            }
+            fold_of
         }
-        Ok(lens)
-    }
-
-    /// Features of all images of a folder, [N, D].
-    fn features(&self, index: &Index) -> anyhow::Result<Tensor> {
-        let mut all = Vec::new();
-        for images in self.chunks(index, index.n_samples()) {
-            let images = images?; // [n, 3, H, W]
-            all.push(match &self.encoder {
-                None => images.flatten(1, -1), // [n, 3·H·W]
-                Some((state, statistics)) => tch::no_grad(|| {
-                    let mut norm = FrozenNorm { statistics };
-                    let features = state.network.features(&images, &state.teacher.views, &mut norm); // [n, d]
-                    let length = features
-                        .norm_scalaropt_dim(2.0, [1].as_slice(), true)
-                        .clamp_min(1e-12);
-                    features / length
-                }),
-            });
-        }
-        Ok(Tensor::cat(&all, 0))
-    }
-
-    /// Statistics of an initialised encoder: the mean over chunks of training images, each normalised by its own.
-    fn calibrate(&self, state: &State, train: &Index) -> anyhow::Result<Statistics> {
-        let fresh = &state.history.of(Rank(0)).teacher;
-        let mut total = fresh.copy();
-        let (_, _) = (total.mean.zero_(), total.var.zero_());
-        let mut n_chunks = 0.0;
-        // Neighbouring files are of one class; the calibration takes every so many.
-        let n = CALIBRATION.min(train.n_samples());
-        let spread = spread(train, n);
-        for images in self.chunks(&spread, n) {
-            let images = images?;
-            let mut norm = TeacherNorm::new(fresh, 1.0);
-            let _ = tch::no_grad(|| state.network.features(&images, &state.teacher.views, &mut norm));
-            total.mean += norm.moments.batch.mean;
-            total.var += norm.moments.batch.var;
-            n_chunks += 1.0;
-        }
-        total.mean /= n_chunks;
-        total.var /= n_chunks;
-        Ok(total)
-    }
-
-    fn chunks<'a>(&'a self, index: &'a Index, n: u64) -> impl Iterator<Item = anyhow::Result<Tensor>> + 'a {
-        let (side, kind) = (self.recipe.training.pixels, kind(&self.recipe));
-        (0..n.div_ceil(CHUNK)).map(move |i| {
-            let range = i * CHUNK..n.min((i + 1) * CHUNK);
-            let shape = [
-                (range.end - range.start) as i64,
-                3,
-                i64::from(side),
-                i64::from(side),
-            ];
-            let values = center_views(index, range, side, self.threads)?;
-            Ok(Tensor::from_slice(&values).view(shape).to_kind(kind))
+    };
+    let held_out = if folds == 0 { 1..2 } else { 0..u64::from(folds) };
+    held_out
+        .map(|fold| {
+            let (held, known): (Vec<usize>, Vec<usize>) =
+                (0..labels.len()).partition(|i| fold_of[*i] == fold);
+            judged(question, exam, (&rows, &labels), [&known, &held])
         })
+        .collect()
+}
+
+/// Some rows, held out, judged by others.
+fn judged(
+    question: &Question<'_>,
+    exam: &Exam,
+    (rows, labels): (&Tensor, &[u32]),
+    [known, held]: [&[usize]; 2],
+) -> anyhow::Result<Tally> {
+    let pick = |some: &[usize]| {
+        let places: Vec<i64> = some.iter().map(|i| *i as i64).collect();
+        let labels: Vec<u32> = some.iter().map(|i| labels[*i]).collect();
+        (rows.index_select(0, &Tensor::from_slice(&places)), labels)
+    };
+    let ((memory, known), (held, right)) = (pick(known), pick(held));
+    let mut tally = Tally::default();
+    match question.by {
+        By::Probe => {
+            let mut sums = Sums::none(memory.size()[1], exam.n_classes);
+            sums.add(&memory, &known);
+            let probe = sums.solve(question.ridge.unwrap_or(RIDGE))?;
+            probe.tally(&mut tally, &held, &right);
+        }
+        By::Knn => {
+            let k = i64::from(question.settings.k).min(memory.size()[0]);
+            let cosines = held.matmul(&memory.tr()).to_kind(Kind::Double); // [n, m]
+            let (cosines, places) = cosines.topk(k, 1, true, true);
+            for ((cosines, places), right) in cosines.unbind(0).iter().zip(places.unbind(0)).zip(right) {
+                let cosines = Vec::<f64>::try_from(cosines)?;
+                let places = Vec::<i64>::try_from(&places)?;
+                let near = |(cosine, place): (&f64, &i64)| Near {
+                    cosine: *cosine,
+                    image: place.unsigned_abs(),
+                };
+                let nearest: Vec<Near> = cosines.iter().zip(&places).map(near).collect();
+                let label_of = |near: &Near| known[near.image as usize];
+                tally.count(&vote(&nearest, label_of, question.settings), right);
+            }
+        }
+    }
+    Ok(tally)
+}
+
+fn answer(question: &Question<'_>, tallies: &[Tally]) -> Answer {
+    let sum = |of: fn(&Tally) -> u64| tallies.iter().map(of).sum::<u64>();
+    let (n, n_correct) = (sum(|tally| tally.n_images), sum(|tally| tally.n_correct));
+    let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
+    let top1 = share(n_correct, n);
+    let is_knn = question.by == By::Knn;
+    Answer {
+        features: question.features,
+        method: question.by.method(),
+        top1,
+        top5: share(sum(|tally| tally.n_correct5), n),
+        n,
+        n_correct,
+        standard_error: (top1 * (1.0 - top1) / n.max(1) as f64).sqrt(),
+        k: is_knn.then_some(question.settings.k),
+        temperature: is_knn.then_some(question.settings.temperature),
+        folds: match question.folds {
+            0 => Vec::new(),
+            _ => tallies
+                .iter()
+                .map(|tally| share(tally.n_correct, tally.n_images))
+                .collect(),
+        },
     }
 }
 
-/// `n` files of an index from all classes, in an order without runs of one class.
-fn spread(index: &Index, n: u64) -> Index {
-    let permutation = m2t_common::shard::Permutation::new(index.n_samples(), 0, 0);
-    index.pick((0..n).map(|i| Sample(permutation.at(i))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_most_common_label_wins_and_the_nearest_among_equals() {
-        assert_eq!(vote([3, 1, 1].into_iter()), Some(1));
-        assert_eq!(vote([2, 1, 1, 2].into_iter()), Some(2));
-        assert_eq!(vote([].into_iter()), None);
-    }
-
-    #[test]
-    fn neighbours_are_the_nearest_by_distance() {
-        let memory = Tensor::from_slice2(&[[0f32, 0.0], [3.0, 0.0], [0.0, 1.0], [100.0, 100.0]]);
-        let held_out = Tensor::from_slice2(&[[0.1f32, 0.2], [90.0, 90.0]]);
-        assert_eq!(neighbours(&held_out, &memory, 2), [vec![0, 2], vec![3, 1]]);
+impl By {
+    fn method(self) -> Method {
+        match self {
+            Self::Knn => Method::Knn,
+            Self::Probe => Method::Probe,
+        }
     }
 }

@@ -39,9 +39,11 @@ impl From<Broken> for Leave {
         match error {
             Broken::Collective(TorchError::Cuda(error)) => Self::Failed(error.into()),
             Broken::Collective(_) => Self::Broken(error.to_string()),
-            Broken::Gradients(_) | Broken::NotFinite { .. } | Broken::Images { .. } | Broken::ReducerGone => {
-                Self::Failed(error.into())
-            }
+            Broken::Gradients(_)
+            | Broken::NotFinite { .. }
+            | Broken::Images { .. }
+            | Broken::OtherImages { .. }
+            | Broken::ReducerGone => Self::Failed(error.into()),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::hardware::Hardware;
 use crate::leave::Leave;
 use crate::link::{Link, Order};
 use crate::membership::Membership;
+use crate::objective::Objective;
 use crate::state::State;
 
 /// A trainer process.
@@ -35,6 +36,8 @@ pub struct Life {
     pub generation: Generation,
     /// The state between generations; always whole.
     pub kept: Option<State>,
+    /// What is trained, between generations; none before the first.
+    pub objective: Option<Objective>,
     /// Writes checkpoints.
     pub writer: Writer,
     of: Option<Of>,
@@ -56,6 +59,7 @@ impl Life {
             hardware,
             generation: Generation(0),
             kept: None,
+            objective: None,
             of: None,
         }
     }
@@ -79,7 +83,13 @@ impl Life {
     }
 
     fn prepare(&mut self, prepare: &Prepare) -> anyhow::Result<()> {
-        self.belong(&prepare.recipe, &prepare.data).index(&prepare.data)?;
+        let data = self.belong(&prepare.recipe, &prepare.data);
+        data.index(&prepare.data)?;
+        data.exam(&prepare.recipe, &prepare.data)?;
+        if self.objective.is_none() {
+            let device = self.hardware.device();
+            self.objective = Some(data.objective(&prepare.recipe, &prepare.data, device)?);
+        }
         self.say_where_it_stands(None);
         Ok(())
     }
@@ -103,7 +113,7 @@ impl Life {
         m2t_torch::set_threads(recipe.training.threads_per_device);
         let digest = recipe.digest();
         if self.of.as_ref().is_some_and(|of| of.recipe != digest) {
-            self.kept = None;
+            (self.kept, self.objective) = (None, None);
         }
         let same_folder = self.of.take().filter(|of| of.folder == folder);
         let data = same_folder.map(|of| of.data).unwrap_or_default();

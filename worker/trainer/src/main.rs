@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use m2t_common::evaluation::Settings;
 use m2t_common::gpu::GpuName;
 use m2t_common::report::News;
 use m2t_common::trainer_link::Start;
@@ -18,7 +19,7 @@ use m2t_trainer::checkpoint;
 use m2t_trainer::doctor;
 use m2t_trainer::export::{self, Export, Names, Side};
 use m2t_trainer::hardware::{self, Company, Hardware};
-use m2t_trainer::knn::{self, Features, classify};
+use m2t_trainer::knn::{self, By, Features, classify};
 use m2t_trainer::life::Life;
 use m2t_trainer::link::{ByHand, Daemon, Link, Order};
 use m2t_trainer::measure::{Question, measure};
@@ -56,6 +57,32 @@ fn version() -> &'static str {
     &TEXT
 }
 
+/// What is judged, and on which images.
+#[derive(clap::Args)]
+struct Judged {
+    /// What is compared.
+    #[arg(long)]
+    features: Features,
+    /// A checkpoint's folder, or a run's output folder for its newest. Its recipe says how images are looked at.
+    #[arg(long)]
+    checkpoint: PathBuf,
+    /// The folder to learn classes from, with a folder a class in it.
+    #[arg(long)]
+    train: PathBuf,
+    /// The folder to classify, with the same classes.
+    #[arg(long)]
+    val: PathBuf,
+    /// Take train and val as one set in so many parts, and hold each part out once.
+    #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
+    folds: u32,
+    /// Side of what is looked at [default: the recipe's].
+    #[arg(long)]
+    pixels: Option<u32>,
+    /// Threads for decoding and tensors [default: the recipe's threads_per_device].
+    #[arg(long)]
+    threads: Option<u32>,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Train: under a daemon with --link, or by hand from a file that holds what a daemon would send.
@@ -87,24 +114,22 @@ enum Command {
     },
     /// Classify held-out images by their nearest neighbours in feature space; prints a line of JSON.
     Knn {
-        /// What is compared.
-        #[arg(long)]
-        features: Features,
-        /// A checkpoint's folder, or a run's output folder for its newest. Its recipe says how images are looked at.
-        #[arg(long)]
-        checkpoint: PathBuf,
-        /// The folder to take neighbours from, with a folder a class in it.
-        #[arg(long)]
-        train: PathBuf,
-        /// The folder to classify, with the same classes.
-        #[arg(long)]
-        val: PathBuf,
+        #[command(flatten)]
+        of: Judged,
         /// How many neighbours vote.
         #[arg(long, default_value_t = 20)]
         k: u32,
-        /// Threads of the tensor library.
-        #[arg(long, default_value_t = 1)]
-        threads: u32,
+        /// T: a neighbour's vote weighs exp(cosine / T).
+        #[arg(long, default_value_t = 0.07)]
+        temperature: f64,
+    },
+    /// Classify held-out images by ridge regression from features to classes, in closed form; prints a line of JSON.
+    Probe {
+        #[command(flatten)]
+        of: Judged,
+        /// λ, as a share of the mean variance of a feature [default: 0.01].
+        #[arg(long, value_name = "SHARE")]
+        ridge: Option<f64>,
     },
     /// Print a line of JSON on libtorch, the driver, GPUs and NCCL of this machine; `m2t doctor` judges it.
     Doctor,
@@ -177,25 +202,16 @@ fn run(command: Command) -> anyhow::Result<()> {
             println!("{}", snapshot.digest());
             Ok(())
         }
-        Command::Knn {
-            features,
-            checkpoint,
-            train,
-            val,
-            k,
-            threads,
-        } => {
-            let question = knn::Question {
-                features,
-                checkpoint: &checkpoint,
-                train: &train,
-                val: &val,
-                k,
-                threads,
+        Command::Knn { of, k, temperature } => {
+            let settings = Settings { k, temperature };
+            judge(&of, (By::Knn, settings, None))
+        }
+        Command::Probe { of, ridge } => {
+            let settings = Settings {
+                k: 1,
+                temperature: 1.0,
             };
-            m2t_torch::memory::keep()?;
-            println!("{}", serde_json::to_string(&classify(&question)?)?);
-            Ok(())
+            judge(&of, (By::Probe, settings, ridge))
         }
         Command::Doctor => {
             println!("{}", serde_json::to_string(&doctor::look())?);
@@ -225,6 +241,25 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer is what the command is for")]
+fn judge(of: &Judged, (by, settings, ridge): (By, Settings, Option<f64>)) -> anyhow::Result<()> {
+    let question = knn::Question {
+        features: of.features,
+        by,
+        checkpoint: &of.checkpoint,
+        train: &of.train,
+        val: &of.val,
+        settings,
+        ridge,
+        pixels: of.pixels,
+        threads: of.threads,
+        folds: of.folds,
+    };
+    m2t_torch::memory::keep()?;
+    println!("{}", serde_json::to_string(&classify(&question)?)?);
+    Ok(())
 }
 
 fn under_a_daemon(socket: &std::path::Path, gpu: Option<&GpuName>) -> anyhow::Result<()> {

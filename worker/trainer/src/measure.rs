@@ -22,7 +22,7 @@ use tch::Tensor;
 
 use crate::hardware::{Company, Hardware};
 use crate::state::{State, activations};
-use crate::step::{Overlap, Trainer, Views};
+use crate::step::{Images, Overlap, Trainer};
 
 /// Steps before the first that counts: memory and the library's plans are made in them.
 const WARM_UP: u32 = 1;
@@ -225,19 +225,20 @@ fn by_gloo(question: &Question, meet: impl FnOnce(&str)) -> anyhow::Result<Gloo>
 }
 
 /// Two views of noise, channels last as the loader makes them.
-fn views(recipe: &Recipe, rank: Rank) -> Views {
+fn views(recipe: &Recipe, rank: Rank) -> Images {
     let (b, side) = (
         i64::from(recipe.training.batch_per_rank),
         i64::from(recipe.training.pixels),
     );
-    [0, 1].map(|view| {
+    let view = |view: u64| {
         let mut stream = Stream::new("measure", &[u64::from(rank.0), view]);
         let values: Vec<f32> = (0..b * side * side * 3).map(|_| stream.normal() as f32).collect();
         Tensor::from_slice(&values)
             .view([b, side, side, 3])
             .to_kind(activations(recipe))
             .permute([0, 3, 1, 2])
-    })
+    };
+    Images::Views([view(0), view(1)])
 }
 
 fn print_table(table: &[Spent]) {

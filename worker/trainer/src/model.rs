@@ -4,19 +4,43 @@
 //! teacher are the same [`Network`] with other weights and another [`Normalise`]; the teacher stops before the predictor.
 //! Shapes: B images of a rank, C channels, h hidden width, z projection width.
 
+pub mod classifier;
 pub mod head;
 pub mod initial;
 pub mod layout;
 pub mod norm;
 pub mod resnet;
 
-use m2t_common::recipe::Model;
+use m2t_common::recipe::{Model, Recipe};
 use tch::Tensor;
 
+use classifier::Classifier;
 use head::Head;
 use layout::{Extent, Layout};
 pub use norm::Normalise;
 use resnet::Encoder;
+
+/// What a state is made of: what is trained, and how much of it the teacher has.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// Parameters and normalisation layers of what is trained: the student, or a linear head.
+    pub layout: Layout,
+    /// How much of it the teacher has; a linear head has none.
+    pub teacher: Extent,
+}
+
+impl Form {
+    /// That of a recipe.
+    pub fn of(recipe: &Recipe) -> Self {
+        match &recipe.training.linear {
+            None => Network::new(&recipe.model).form(),
+            Some(linear) => Self {
+                layout: Classifier::new(&recipe.model, linear.classes).layout,
+                teacher: Layout::default().extent(),
+            },
+        }
+    }
+}
 
 /// Encoder, projector and predictor of one recipe.
 #[derive(Debug)]
@@ -49,6 +73,14 @@ impl Network {
             encoder,
             projector,
             predictor,
+        }
+    }
+
+    /// What a state of it is made of.
+    pub fn form(&self) -> Form {
+        Form {
+            layout: self.layout.clone(),
+            teacher: self.teacher,
         }
     }
 

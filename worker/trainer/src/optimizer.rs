@@ -57,8 +57,8 @@ impl Optimizer {
     /// a = lr·η·‖p‖/(‖g‖ + wd·‖p‖) for weights of convolutions and linear layers, if ‖p‖·‖g‖ > 1e-8; else lr.
     fn rate(&self, role: Role, p: &Tensor, g: &Tensor, lr: f64) -> f64 {
         match role {
-            Role::NormWeight | Role::NormBias | Role::LinearBias { .. } => lr,
-            Role::Convolution | Role::Linear => {
+            Role::NormWeight | Role::NormBias | Role::LinearBias { .. } | Role::ClassifierBias => lr,
+            Role::Convolution | Role::Linear | Role::ClassifierWeight => {
                 let (p, g) = (norm(p), norm(g));
                 if p * g > 1e-8 {
                     lr * self.trust_coefficient * p / (g + self.weight_decay * p)

@@ -18,7 +18,7 @@ use m2t_torch::TorchError;
 use m2t_torch::collective::Collective;
 use tch::{Device, Kind, Tensor};
 
-use crate::model::Network;
+use crate::model::Form;
 use crate::model::initial;
 use crate::model::layout::Extent;
 pub use frozen::{Buffers, Frozen};
@@ -40,51 +40,51 @@ pub struct State {
     /// Running statistics and histories.
     pub history: Histories,
     /// What the parameters belong to.
-    pub network: Arc<Network>,
+    pub form: Arc<Form>,
 }
 
 impl State {
     /// The state before the first step: drawn from the seed; the teacher is a copy of the student.
     /// They are drawn on the CPU, so that they are the same on every device.
     pub fn initial(recipe: &Recipe, ranks: &[Rank], device: Device) -> Result<Self, TorchError> {
-        let network = Arc::new(Network::new(&recipe.model));
+        let form = Arc::new(Form::of(recipe));
         let here = (kind(recipe), Device::Cpu);
-        let flat = initial::parameters(&network.layout, recipe.training.seed, here).to_device(device);
-        Self::from_parameters(recipe, network, ranks, &flat)
+        let flat = initial::parameters(&form.layout, recipe.training.seed, here).to_device(device);
+        Self::from_parameters(recipe, form, ranks, &flat)
     }
 
     /// A state with nothing in it, to be overwritten whole by another device's. Nothing is drawn for it.
     pub fn blank(recipe: &Recipe, ranks: &[Rank], device: Device) -> Result<Self, TorchError> {
-        let network = Arc::new(Network::new(&recipe.model));
-        let layout = &network.layout;
+        let form = Arc::new(Form::of(recipe));
+        let layout = &form.layout;
         let options = (kind(recipe), device);
         let vector = |extent: Extent| parameters::blank(layout, extent, options);
         Ok(Self {
             step: Step(0),
             student: Parameters::learning(layout, vector(layout.extent())),
-            teacher: Parameters::following(layout, network.teacher, vector(network.teacher)),
+            teacher: Parameters::following(layout, form.teacher, vector(form.teacher)),
             momentum: vector(layout.extent()),
-            history: histories(recipe, &network, ranks, options),
-            network,
+            history: histories(recipe, &form, ranks, options),
+            form,
         })
     }
 
     /// The state before the first step with these student parameters, flat, on the device where they lie.
     pub fn from_parameters(
         recipe: &Recipe,
-        network: Arc<Network>,
+        form: Arc<Form>,
         ranks: &[Rank],
         flat: &Tensor,
     ) -> Result<Self, TorchError> {
-        let layout = &network.layout;
-        let teacher = flat.narrow(0, 0, network.teacher.n_elements).copy();
+        let layout = &form.layout;
+        let teacher = flat.narrow(0, 0, form.teacher.n_elements).copy();
         Ok(Self {
             step: Step(0),
             student: Parameters::learning(layout, flat.copy()),
-            teacher: Parameters::following(layout, network.teacher, teacher),
+            teacher: Parameters::following(layout, form.teacher, teacher),
             momentum: flat.zeros_like(),
-            history: histories(recipe, &network, ranks, (flat.kind(), flat.device())),
-            network,
+            history: histories(recipe, &form, ranks, (flat.kind(), flat.device())),
+            form,
         })
     }
 
@@ -93,14 +93,14 @@ impl State {
         if device == self.device() {
             return self;
         }
-        let (layout, there) = (&self.network.layout, |flat: &Tensor| flat.to_device(device));
+        let (layout, there) = (&self.form.layout, |flat: &Tensor| flat.to_device(device));
         Self {
             student: Parameters::learning(layout, there(&self.student.flat)),
-            teacher: Parameters::following(layout, self.network.teacher, there(&self.teacher.flat)),
+            teacher: Parameters::following(layout, self.form.teacher, there(&self.teacher.flat)),
             momentum: there(&self.momentum),
             history: self.history.on(device),
             step: self.step,
-            network: self.network,
+            form: self.form,
         }
     }
 
@@ -153,8 +153,8 @@ impl State {
     }
 }
 
-fn histories(recipe: &Recipe, network: &Network, ranks: &[Rank], options: (Kind, Device)) -> Histories {
-    Histories::new(recipe.training.teacher_statistics, network, ranks, options)
+fn histories(recipe: &Recipe, form: &Form, ranks: &[Rank], options: (Kind, Device)) -> Histories {
+    Histories::new(recipe.training.teacher_statistics, form, ranks, options)
 }
 
 /// What a state's tensors are made of.

@@ -18,8 +18,8 @@ use m2t_torch::collective::Collective;
 use m2t_torch::flat;
 use tch::{Kind, Tensor};
 
-use crate::model::norm::{Moments, StudentNorm, TeacherNorm};
-use crate::model::{Network, distance};
+use crate::objective::Objective;
+pub use crate::objective::{Images, Views};
 use crate::optimizer::Optimizer;
 use crate::pending::{Lane, Pending, Weights};
 use crate::state::{State, activations};
@@ -27,13 +27,10 @@ use crate::sum::buckets::{Bucket, Filling, Reduced, Reducing, cut};
 use crate::sum::round::{Outcome, Round, Sharing};
 use crate::sum::{Broken, Summation};
 
-/// The two views of one rank's images, [B, 3, H, W] each, of any kind and anywhere: the step brings them to the state's device; channels last in memory is fastest.
-pub type Views = [Tensor; 2];
-
 /// A device in training: its ranks, the state, and the way to the other devices.
 pub struct Trainer {
-    /// Networks.
-    pub network: Arc<Network>,
+    /// What is trained.
+    pub objective: Objective,
     /// What a commit changes.
     pub state: State,
     ranks: Vec<Rank>,
@@ -47,14 +44,6 @@ pub struct Trainer {
     filling: Arc<Filling>,
     gradients: Vec<Tensor>,
     round: Round,
-}
-
-/// What a rank's teacher says.
-struct Targets {
-    /// The projections of view 1 and of view 2, [B, z] each, unit length.
-    projections: [Tensor; 2],
-    /// What it saw of both.
-    moments: [Moments; 2],
 }
 
 /// What all ranks together found out in a step.
@@ -92,15 +81,25 @@ pub struct Committed {
 }
 
 impl Trainer {
-    /// A device that hosts `ranks` of the recipe, at `state`.
+    /// A device that hosts `ranks` of a pretraining recipe, at `state`.
     pub fn new(
         recipe: &Recipe,
         ranks: &[Rank],
+        state: State,
+        group: Arc<dyn Collective>,
+    ) -> Result<Self, Broken> {
+        Self::of(Objective::pretraining(recipe), (recipe, ranks), state, group)
+    }
+
+    /// A device that hosts `ranks` of the recipe, at `state`.
+    pub fn of(
+        objective: Objective,
+        (recipe, ranks): (&Recipe, &[Rank]),
         mut state: State,
         group: Arc<dyn Collective>,
     ) -> Result<Self, Broken> {
-        let network = Arc::clone(&state.network);
-        let buckets: Arc<[Bucket]> = cut(&network.layout).into();
+        let form = Arc::clone(&state.form);
+        let buckets: Arc<[Bucket]> = cut(&form.layout).into();
         let filling = Arc::new(Filling::new(&buckets));
         state.student.on_gradients(&filling).map_err(Broken::Gradients)?;
         let gradients = ranks.iter().map(|_| state.student.flat.zeros_like()).collect();
@@ -111,14 +110,14 @@ impl Trainer {
         };
         let (batch, side) = (i64::from(training.batch_per_rank), i64::from(training.pixels));
         Ok(Self {
-            round: Round::new(&network, training.world, sharing),
+            round: Round::new(&form, training.world, sharing),
             optimizer: Optimizer::new(training),
             summation: Summation::new(training.reduction, training.world),
             world: training.world,
             image_shape: vec![batch, 3, side, side],
             ranks: ranks.to_vec(),
             activations: activations(recipe),
-            network,
+            objective,
             state,
             group,
             buckets,
@@ -127,17 +126,17 @@ impl Trainer {
         })
     }
 
-    /// One step as a transaction: nothing of the state changes before `commit`. `batch` gives each hosted rank's views.
+    /// One step as a transaction: nothing of the state changes before `commit`. `batch` gives each hosted rank's images.
     pub fn step(
         &mut self,
-        batch: &[(Rank, Views)],
+        batch: &[(Rank, Images)],
         at: &Schedule,
         boundary: Boundary,
     ) -> Result<Committed, Broken> {
         let mut pending = self.begin();
-        for (rank, views) in batch {
+        for (rank, images) in batch {
             self.group.working()?; // nobody waits for the lanes of a step that cannot be finished
-            self.lane(&mut pending, *rank, views, at)?; // the last rank's buckets leave as they fill
+            self.lane(&mut pending, *rank, images, at)?; // the last rank's buckets leave as they fill
         }
         let sums = self.finish(pending, boundary)?; // gradients, statistics, losses over all ranks
         Ok(self.commit(sums, at)) // optimizer, histories, teacher follows: step + 1
@@ -145,7 +144,7 @@ impl Trainer {
 
     /// A step with nothing in it.
     pub fn begin(&self) -> Pending {
-        let (layout, kind) = (&self.network.layout, self.activations);
+        let (layout, kind) = (&self.state.form.layout, self.activations);
         let weights = Weights {
             student: self.state.student.cast(layout, kind),
             teacher: self.state.teacher.cast(layout, kind),
@@ -158,72 +157,47 @@ impl Trainer {
         &mut self,
         pending: &mut Pending,
         rank: Rank,
-        views: &Views,
+        images: &Images,
         at: &Schedule,
     ) -> Result<(), Broken> {
-        for view in views {
-            if view.size() != self.image_shape {
+        for pixels in images.pixels() {
+            if pixels.size() != self.image_shape {
                 return Err(Broken::Images {
                     rank,
-                    got: view.size(),
+                    got: pixels.size(),
                     expected: self.image_shape.clone(),
                 });
             }
         }
         let device = self.state.device();
-        let views = &views
-            .each_ref()
-            .map(|view| view.to_device(device).to_kind(self.activations));
         let seat = pending.lanes.len();
         debug_assert_eq!(self.ranks[seat], rank, "ranks come in order");
         let _ = self.gradients[seat].zero_();
         self.state
             .student
-            .gradients_into(&self.gradients[seat], &self.network.layout)
+            .gradients_into(&self.gradients[seat], &self.state.form.layout)
             .map_err(Broken::Gradients)?;
-
-        let targets = self.targets(rank, views, (&pending.weights.teacher, at));
-        let running = self.state.history.of(rank).student.copy();
-        let mut loss = 0.0;
-        // The loss is a sum over views, so each goes back as soon as it is there: the gradients add up in their buffer, and only one
-        // view's activations are in memory.
-        for (view, target) in [(0, &targets.projections[1]), (1, &targets.projections[0])] {
-            let mut norm = StudentNorm { running: &running };
-            let q = self
-                .network
-                .predict(&views[view], &pending.weights.student, &mut norm); // [B, z], unit length
-            let of_view = distance(&q, target);
-            if view == 1 && seat + 1 == self.ranks.len() {
-                pending.reducing = Some(self.start_reducing());
+        match (&self.objective, images) {
+            (Objective::Pretraining(network), Images::Views(views)) => {
+                let views = &views
+                    .each_ref()
+                    .map(|view| view.to_device(device).to_kind(self.activations));
+                self.lane_of_views(network, pending, (seat, rank), views, at);
             }
-            of_view.backward();
-            loss += of_view.double_value(&[]);
+            (Objective::Linear { classifier, encoder }, Images::Labelled { images, labels }) => {
+                let labels = &labels.to_device(device);
+                self.lane_of_labelled((classifier, encoder), pending, (seat, rank), (images, labels));
+            }
+            _ => return Err(Broken::OtherImages { rank }),
         }
-        pending.lanes.push(Lane {
-            rank,
-            loss,
-            running,
-            moments: targets.moments,
-        });
         Ok(())
     }
 
-    /// What the teacher says of both views.
-    fn targets(&self, rank: Rank, views: &Views, (teacher, at): (&[Tensor], &Schedule)) -> Targets {
-        let alpha = at.at(self.state.step).statistics_momentum;
-        let history = &self.state.history.of(rank).teacher;
-        tch::no_grad(|| {
-            let of_view = |view: &Tensor| {
-                let mut norm = TeacherNorm::new(history, alpha);
-                let k = self.network.project(view, teacher, &mut norm); // [B, z], unit length
-                (k, norm.moments)
-            };
-            let ((k1, m1), (k2, m2)) = (of_view(&views[0]), of_view(&views[1]));
-            Targets {
-                projections: [k1, k2],
-                moments: [m1, m2],
-            }
-        })
+    /// Before the last backward of the last rank: its buckets leave as they fill.
+    pub(crate) fn sum_if_last(&self, pending: &mut Pending, seat: usize) {
+        if seat + 1 == self.ranks.len() {
+            pending.reducing = Some(self.start_reducing());
+        }
     }
 
     fn start_reducing(&self) -> Reducing {
@@ -271,7 +245,7 @@ impl Trainer {
         let (step, rates) = (self.state.step, at.at(self.state.step));
         let state = &mut self.state;
         tch::no_grad(|| {
-            let layout = &self.network.layout;
+            let layout = &state.form.layout;
             self.optimizer.update(
                 layout,
                 [&mut state.student.flat, &mut state.momentum],
@@ -294,9 +268,14 @@ impl Trainer {
         }
     }
 
-    /// Leaves the group; what was committed stays.
-    pub fn into_state(self) -> State {
-        self.state
+    /// Leaves the group; what was committed stays, and what is trained.
+    pub fn into_parts(self) -> (State, Objective) {
+        (self.state, self.objective)
+    }
+
+    /// The first of this device's ranks.
+    pub fn lowest_rank(&self) -> Rank {
+        self.ranks[0]
     }
 
     /// The group this device belongs to.

@@ -34,6 +34,10 @@ pub enum Broken {
         got: Vec<i64>,
         expected: Vec<i64>,
     },
+    #[error(
+        "the images of rank {rank} are not of the kind that is trained on; this is a defect of m2t, please report it"
+    )]
+    OtherImages { rank: Rank },
     #[error("the thread that sums gradients is gone")]
     ReducerGone,
 }

@@ -1,27 +1,35 @@
-//! The training loop of one device in its group: load, step, tell, checkpoint; until the last step, a boundary that all stop at,
+//! The training loop of one device in its group: load, step, tell, evaluate, checkpoint; until the last step, a boundary that all stop at,
 //! or something breaks.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use m2t_common::machine_link::{Boundary, StartFrom};
 use m2t_common::recipe::{AugmentOn, LedgerDetail, Plan, Recipe};
 use m2t_common::report::{News, RankSamples, ReplacedFile, StepReport, WAITS};
+use m2t_common::shard::Sample;
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
 use m2t_data::loader::RankViews;
-use m2t_data::{Batch, ViewKey, ViewParameters};
-use tch::{Device, Kind, Tensor};
+use m2t_data::{Batch, Index, ViewKey, ViewParameters};
+use tch::{Kind, Tensor};
 
 use crate::augment;
 use crate::checkpoint::{Belonging, Job, Need, Writer};
+use crate::evaluation::share::Refusal;
+use crate::evaluation::{Exam, Meanwhile, Outcome};
 use crate::feed::Feed;
 use crate::generation::End;
 use crate::leave::Leave;
 use crate::link::Link;
 use crate::membership::Membership;
+use crate::objective::Images;
 use crate::state::activations;
-use crate::step::{Committed, Trainer, Views};
+use crate::step::{Committed, Trainer};
+
+/// How often it is told how far an evaluation is.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// A device in a group that stands.
 pub struct Training<'a> {
@@ -35,6 +43,10 @@ pub struct Training<'a> {
     pub link: &'a dyn Link,
     /// Writes what is due.
     pub writer: &'a mut Writer,
+    /// What is asked now and then, if anything.
+    pub exam: Option<&'a Exam>,
+    /// The data set.
+    pub index: &'a Index,
 }
 
 impl Training<'_> {
@@ -47,14 +59,15 @@ impl Training<'_> {
             let n_bytes = self.trainer.state.n_frozen_bytes(self.world());
             self.writer.make_ready(n_bytes);
         }
-        let mut boundary = Boundary::GoOn;
+        // It may have been left, or broken off, at just this step.
+        let mut boundary = self.evaluate(membership)?;
         let mut began = Instant::now();
         while !self.is_last() && boundary == Boundary::GoOn {
             let batch = feed.batch(|files| self.tell(News::SlowFiles { files }))?;
-            let views = tensors(&batch, self.start, self.plan, self.trainer.state.device());
+            let images = self.images(&batch);
             let committed = self
                 .trainer
-                .step(&views, &self.plan.schedule, membership.boundary())?;
+                .step(&images, &self.plan.schedule, membership.boundary())?;
             let mut report = report(self.step(), &committed, &batch, began.elapsed());
             self.add_proofs(&mut report, &batch);
             self.tell(News::Stepped(report));
@@ -65,11 +78,42 @@ impl Training<'_> {
             if goes_on && is_due(self.step(), self.plan, &self.start.recipe) {
                 self.checkpoint(Need::Should, membership)?;
             }
+            if goes_on || self.is_last() {
+                boundary = boundary.max(self.evaluate(membership)?);
+            }
         }
         if boundary == Boundary::Hold && !self.is_last() {
             return Ok(End::Out { broken: None });
         }
         self.end(membership)
+    }
+
+    /// Finds out with the group what the encoders are worth, where that is due. The boundary at which all leave it, if they do; at the last
+    /// step nobody does.
+    fn evaluate(&self, membership: &Membership) -> Result<Boundary, Leave> {
+        let (step, recipe) = (self.step(), &self.start.recipe);
+        let exam = self.exam.filter(|_| recipe.is_evaluation(step, self.plan));
+        let Some(exam) = exam else {
+            return Ok(Boundary::GoOn);
+        };
+        let group = &**self.trainer.group();
+        let meanwhile = Rounds {
+            training: self,
+            membership,
+            told: Cell::new(Instant::now()),
+        };
+        let of = (recipe, &self.trainer.objective, &self.trainer.state);
+        let rank = self.trainer.lowest_rank();
+        let mut news = Vec::new();
+        match exam.of_state(of, rank, (group, &meanwhile))? {
+            Outcome::Left(boundary) => return Ok(boundary),
+            Outcome::Figures(figures) => news.extend(figures.into_iter().map(News::Evaluated)),
+            Outcome::Failed(Refusal { reason }) => news.push(News::EvaluationFailed { step, reason }),
+        }
+        if group.index() == 0 {
+            news.into_iter().for_each(|news| self.tell(news));
+        }
+        Ok(Boundary::GoOn)
     }
 
     /// The last words, once the last checkpoint is on the disk.
@@ -154,41 +198,93 @@ impl Training<'_> {
     }
 }
 
-/// The views as tensors, on the CPU or already on the device; what the loader left to do is done there.
-fn tensors(batch: &Batch, start: &Start, plan: &Plan, device: Device) -> Vec<(Rank, Views)> {
-    let recipe = &start.recipe;
-    let (b, side) = (
-        i64::from(recipe.training.batch_per_rank),
-        i64::from(recipe.training.pixels),
-    );
-    // One copy, into the tensor's own memory.
-    let size = [b, side, side, 3];
-    let tensor = |bytes: &[u8], kind: Kind| Tensor::from_data_size(bytes, &size, kind).permute([0, 3, 1, 2]); // [B, 3, H, W]
-    let of_rank = |rank: &RankViews| match recipe.training.augment_on {
-        AugmentOn::Cpu => rank
-            .views
-            .each_ref()
-            .map(|views| tensor(views.bytes(), loaded(activations(recipe)))),
-        AugmentOn::Device => [0, 1].map(|view| {
-            let levels = tensor(rank.views[view].bytes(), Kind::Uint8);
-            let drawn = rank.samples.iter().map(|&sample| {
-                let key = ViewKey {
-                    seed: plan.shards.seed,
-                    epoch: plan.shards.epoch(batch.step),
-                    sample,
-                    view,
-                };
-                // The crop, which alone depends on the picture's size, is done.
-                ViewParameters::draw(&recipe.augment, (1, 1), key)
-            });
-            augment::finish(&levels.to_device(device), &drawn.collect::<Vec<_>>())
-        }),
-    };
-    batch
-        .ranks
-        .iter()
-        .map(|rank| (rank.rank, of_rank(rank)))
-        .collect()
+/// What the group does while it evaluates.
+struct Rounds<'a> {
+    training: &'a Training<'a>,
+    membership: &'a Membership,
+    /// When it was last told.
+    told: Cell<Instant>,
+}
+
+impl Meanwhile for Rounds<'_> {
+    fn done(&self, done: u64, of: u64) {
+        let is_first = self.training.trainer.group().index() == 0;
+        if is_first && (done == of || self.told.get().elapsed() > TOLD_EVERY) {
+            let step = self.training.step();
+            self.training.tell(News::Evaluating { step, done, of });
+            self.told.set(Instant::now());
+        }
+    }
+
+    fn boundary(&self) -> Boundary {
+        if self.training.is_last() {
+            return Boundary::GoOn;
+        }
+        self.membership.boundary()
+    }
+}
+
+impl Training<'_> {
+    /// A batch as tensors, on the CPU or already on the device; what the loader left to do is done there.
+    fn images(&self, batch: &Batch) -> Vec<(Rank, Images)> {
+        let is_linear = self.start.recipe.training.linear.is_some();
+        let of_rank = |of_rank: &RankViews| {
+            let images = if is_linear {
+                Images::Labelled {
+                    images: self.view(batch, of_rank, 0),
+                    labels: self.labels(batch, of_rank),
+                }
+            } else {
+                Images::Views([0, 1].map(|view| self.view(batch, of_rank, view)))
+            };
+            (of_rank.rank, images)
+        };
+        batch.ranks.iter().map(of_rank).collect()
+    }
+
+    /// One view of a rank's images, [B, 3, H, W].
+    fn view(&self, batch: &Batch, rank: &RankViews, view: usize) -> Tensor {
+        let recipe = &self.start.recipe;
+        let (b, side) = (
+            i64::from(recipe.training.batch_per_rank),
+            i64::from(recipe.training.pixels),
+        );
+        // One copy, into the tensor's own memory.
+        let size = [b, side, side, 3];
+        let tensor =
+            |bytes: &[u8], kind: Kind| Tensor::from_data_size(bytes, &size, kind).permute([0, 3, 1, 2]); // [B, 3, H, W]
+        let bytes = rank.views[view].bytes();
+        match recipe.training.augment_on {
+            AugmentOn::Cpu => tensor(bytes, loaded(activations(recipe))),
+            AugmentOn::Device => {
+                let drawn = rank.samples.iter().map(|&sample| {
+                    let key = ViewKey {
+                        seed: self.plan.shards.seed,
+                        epoch: self.plan.shards.epoch(batch.step),
+                        sample,
+                        view,
+                    };
+                    // The crop, which alone depends on the picture's size, is done.
+                    ViewParameters::draw(&recipe.augment, (1, 1), key)
+                });
+                let levels = tensor(bytes, Kind::Uint8).to_device(self.trainer.state.device());
+                augment::finish(&levels, &drawn.collect::<Vec<_>>())
+            }
+        }
+    }
+
+    /// The classes of a rank's images, [B]; of a replaced file that of the one in its place.
+    fn labels(&self, batch: &Batch, rank: &RankViews) -> Tensor {
+        let shown = |sample: &Sample| {
+            let replaced = batch.replaced.iter().find(|file| file.sample == *sample);
+            replaced.map_or(*sample, |file| file.by)
+        };
+        let labels = rank
+            .samples
+            .iter()
+            .map(|sample| i64::from(self.index.entry(shown(sample)).class));
+        Tensor::from_slice(&labels.collect::<Vec<_>>())
+    }
 }
 
 /// What the loader's threads make of a view whose activations are to be of this kind.

@@ -25,9 +25,10 @@ use m2t_common::recipe::{Recipe, resolve};
 use m2t_torch::bytes_of;
 use m2t_torch::collective::{Collective, Solo};
 use m2t_trainer::checkpoint::{self, Belonging};
+use m2t_trainer::model::Network;
 use m2t_trainer::model::norm::{FrozenNorm, Statistics};
 use m2t_trainer::state::State;
-use m2t_trainer::step::{Trainer, Views};
+use m2t_trainer::step::{Images, Trainer};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use tch::{Device, Kind, Tensor};
@@ -88,8 +89,8 @@ fn prepare(folder: &Path, settings: &str) -> PathBuf {
     }
     let images = images(&recipe, &mut Stream::new("features", &[]));
     let history = state.history.of(Rank(0));
-    let student = features(state, &state.student.views, &history.student, &images);
-    let teacher = features(state, &state.teacher.views, &history.teacher, &images);
+    let student = features(recipe, &state.student.views, &history.student, &images);
+    let teacher = features(recipe, &state.teacher.views, &history.teacher, &images);
     let tensors = [("images", images), ("student", student), ("teacher", teacher)];
     write(&folder.join("reference.safetensors"), &tensors);
     folder.to_owned()
@@ -112,9 +113,9 @@ fn trained(recipe: &Recipe) -> Trainer {
     let schedule = recipe.plan(N_SAMPLES).unwrap().schedule;
     let mut stream = Stream::new("training", &[]);
     for _ in 0..N_STEPS {
-        let batch: Vec<(Rank, Views)> = ranks
+        let batch: Vec<(Rank, Images)> = ranks
             .iter()
-            .map(|&rank| (rank, [(); 2].map(|()| images(recipe, &mut stream))))
+            .map(|&rank| (rank, [(); 2].map(|()| images(recipe, &mut stream)).into()))
             .collect();
         trainer.step(&batch, &schedule, Boundary::GoOn).unwrap();
     }
@@ -131,7 +132,7 @@ fn images(recipe: &Recipe, stream: &mut Stream) -> Tensor {
 }
 
 /// As an evaluation makes them, [B, d], but in float64: after a few steps on noise float32 has few digits left.
-fn features(state: &State, weights: &[Tensor], statistics: &Statistics, images: &Tensor) -> Tensor {
+fn features(recipe: &Recipe, weights: &[Tensor], statistics: &Statistics, images: &Tensor) -> Tensor {
     tch::no_grad(|| {
         let statistics = &statistics.to_kind(Kind::Double);
         let weights: Vec<Tensor> = weights
@@ -139,9 +140,7 @@ fn features(state: &State, weights: &[Tensor], statistics: &Statistics, images: 
             .map(|weight| weight.to_kind(Kind::Double))
             .collect();
         let mut norm = FrozenNorm { statistics };
-        state
-            .network
-            .features(&images.to_kind(Kind::Double), &weights, &mut norm)
+        Network::new(&recipe.model).features(&images.to_kind(Kind::Double), &weights, &mut norm)
     })
 }
 

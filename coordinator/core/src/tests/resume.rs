@@ -18,6 +18,7 @@ fn a_reload_knows_what_was_journalled_and_the_next_generation_is_higher() {
     before.checkpoint();
     before.step();
     let disk = DiskFacts {
+        evaluations: vec![],
         found: vec![found(1)],
         damaged: vec![],
         metrics: Step(0),
@@ -90,6 +91,7 @@ fn a_damaged_newest_checkpoint_gives_way_to_the_one_before() {
     before.step();
     before.checkpoint();
     let disk = DiskFacts {
+        evaluations: vec![],
         found: vec![found(1)],
         damaged: vec![(CheckpointName::new(Step(2)), "cut".into())],
         metrics: Step(0),
@@ -110,6 +112,7 @@ fn the_registry_follows_the_disk() {
     before.step();
     before.checkpoint();
     let disk = DiskFacts {
+        evaluations: vec![],
         found: vec![found(2), found(3), found(4)],
         damaged: vec![],
         metrics: Step(0),
@@ -134,6 +137,7 @@ fn the_registry_follows_the_disk() {
 #[test]
 fn a_lost_journal_is_replaced_by_the_checkpoints_and_their_data_set_binds() {
     let disk = DiskFacts {
+        evaluations: vec![],
         found: vec![found(3)],
         damaged: vec![],
         metrics: Step(0),
@@ -191,6 +195,7 @@ fn a_finished_run_stays_finished() {
 #[test]
 fn a_run_whose_last_checkpoint_is_of_the_last_step_is_finished() {
     let disk = DiskFacts {
+        evaluations: vec![],
         found: vec![found(12)],
         damaged: vec![],
         metrics: Step(0),

@@ -171,6 +171,7 @@ mod tests {
                 replaced: 0,
             }),
             checkpoint: None,
+            evaluations: vec![],
             events: Vec::new(),
         }
     }

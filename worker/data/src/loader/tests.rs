@@ -31,6 +31,7 @@ fn settings(index: Index) -> LoaderSettings {
         pixels: PIXELS,
         format: ViewFormat::default(),
         augment_on: AugmentOn::Cpu,
+        n_views: 2,
         first_step: Step(0),
         last_step: 10,
         threads: 2,

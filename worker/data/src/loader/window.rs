@@ -243,7 +243,7 @@ impl Window {
                 self.draw(&desk.image, claim, canvases);
             });
             timed(&mut times.write, || {
-                for (canvas, part) in canvases.iter().zip(&mut parts) {
+                for (canvas, part) in canvases.iter().zip(&mut parts).take(self.settings.n_views) {
                     self.settings.format.write(canvas, part);
                 }
             });
@@ -263,7 +263,7 @@ impl Window {
     }
 
     fn draw(&self, image: &Image, claim: Claim, canvases: &mut [Canvas; 2]) {
-        for (view, canvas) in canvases.iter_mut().enumerate() {
+        for (view, canvas) in canvases.iter_mut().enumerate().take(self.settings.n_views) {
             let key = ViewKey {
                 seed: self.settings.shards.seed,
                 epoch: claim.epoch,

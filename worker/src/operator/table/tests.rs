@@ -1,5 +1,6 @@
 //! The table as an operator reads it.
 
+use m2t_common::evaluation::{EvaluationLine, Method, Side};
 use m2t_common::manifest::CheckpointName;
 use m2t_common::report::{CheckpointCost, CheckpointReport};
 use m2t_common::{DeviceIndex, Generation, Step};
@@ -70,6 +71,21 @@ fn status() -> Status {
             state_digest: "0123456789abcdef0123456789abcdef".to_owned(),
             cost: CheckpointCost::default(),
         }),
+        evaluations: vec![EvaluationLine {
+            step: Step(124),
+            epoch: 2,
+            generation: Generation(1),
+            encoder: Side::Teacher,
+            method: Method::Knn,
+            top1: 0.5625,
+            top5: 0.9,
+            n_correct: 225,
+            n_correct5: 360,
+            n_images: 400,
+            n_memory: 4000,
+            seconds: 1.5,
+            settings: None,
+        }],
         events: vec![Event {
             at: Timestamp(45_296_000),
             kind: "generation_formed".to_owned(),
@@ -95,6 +111,7 @@ momenta       parameters 0.991200, statistics 0.973000
 speed         212.3 images/s, 3.1 % of a step waiting for data
 remaining     12 min 31 s
 checkpoint    step-000000124  digest 0123456789abcdef
+worth         teacher knn 56.25 % (225 of 400 images), after epoch 2
 
 MACHINE        ADDRESS   DEVICE  KIND  RANKS  IMAGES  STEP  DATA WAIT  STATE
 a              10.0.0.1  0       cpu   0-1    0..32   128   3.1 %      training (heard 0.4 s ago)
@@ -111,6 +128,7 @@ fn a_run_that_has_not_begun_says_what_is_missing() {
         machines: vec![],
         progress: None,
         checkpoint: None,
+        evaluations: vec![],
         events: vec![],
         ..status()
     };

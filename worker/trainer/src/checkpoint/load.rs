@@ -275,7 +275,7 @@ fn targets(state: &State, tensors: &[(String, TensorInfo)]) -> Result<Vec<Option
         .collect();
     let kind = dtype(state.momentum.kind());
     let mut targets = vec![None; tensors.len()];
-    for entry in entries(&state.network, prefixes.iter()) {
+    for entry in entries(&state.form, prefixes.iter()) {
         let found = tensors.iter().position(|(name, _)| *name == entry.name);
         let found = found.ok_or_else(|| SnapshotError::Missing {
             name: entry.name.clone(),

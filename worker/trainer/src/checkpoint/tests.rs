@@ -50,7 +50,7 @@ fn state(settings: &str, step: u64) -> (Recipe, State) {
     let ranks = [Rank(0), Rank(1)];
     let mut state = State::initial(&recipe, &ranks, Device::Cpu).unwrap();
     state.step = Step(step);
-    let parameters = state.network.layout.parameters.clone();
+    let parameters = state.form.layout.parameters.clone();
     for (i, (_, vectors)) in state.history.own().iter().enumerate() {
         for (k, vector) in vectors.iter().enumerate() {
             let values = Tensor::arange(vector.size()[0], (kind(&recipe), Device::Cpu)) + (10 * i + k) as f64;

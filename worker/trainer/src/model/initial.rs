@@ -1,7 +1,7 @@
 //! Initial parameters, drawn from the seed alone: the same on every device, whatever the tensor library's generator.
 //!
 //! Convolutions: Kaiming normal, fan_out. Linear layers: PyTorch's default, uniform ±1/√fan_in. Normalisation: weight 1
-//! and bias 0, also in the last one of a block.
+//! and bias 0, also in the last one of a block. A linear head: normal of σ 0.01, bias 0.
 
 use m2t_common::random::Stream;
 use tch::{Device, Kind, Tensor};
@@ -28,8 +28,9 @@ fn value(parameter: &Parameter, stream: &mut Stream) -> f64 {
         Role::Convolution => stream.normal() * (2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt(),
         Role::Linear => uniform(stream, shape[1]),
         Role::LinearBias { fan_in } => uniform(stream, fan_in),
+        Role::ClassifierWeight => 0.01 * stream.normal(),
         Role::NormWeight => 1.0,
-        Role::NormBias => 0.0,
+        Role::ClassifierBias | Role::NormBias => 0.0,
     }
 }
 

@@ -24,6 +24,10 @@ pub enum Role {
         /// Inputs of the layer.
         fan_in: i64,
     },
+    /// Weight of a linear head, [classes, in].
+    ClassifierWeight,
+    /// Bias of a linear head.
+    ClassifierBias,
     /// Scale of a normalisation.
     NormWeight,
     /// Shift of a normalisation.

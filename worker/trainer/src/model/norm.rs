@@ -86,6 +86,15 @@ impl Statistics {
         }
     }
 
+    /// The same, sharing its memory.
+    pub fn share(&self) -> Self {
+        Self {
+            mean: self.mean.shallow_clone(),
+            var: self.var.shallow_clone(),
+            layers: self.layers.clone(),
+        }
+    }
+
     /// The same on a device.
     pub fn on(self, device: Device) -> Self {
         Self {
@@ -150,6 +159,20 @@ pub struct Moments {
     pub counts: Vec<i64>,
 }
 
+impl Moments {
+    /// Before a forward, of the layers that `like` has.
+    pub fn none(like: &Statistics) -> Self {
+        Self {
+            batch: Statistics {
+                mean: like.mean.zeros_like(),
+                var: like.var.ones_like(),
+                layers: like.layers.clone(),
+            },
+            counts: vec![0; like.layers.len()],
+        }
+    }
+}
+
 /// The teacher's momentum statistics: the batch's moments blended with the history. Section 3.2 of the paper.
 ///
 /// Normalises with α·m + (1−α)·μ and α·v·n/(n−1) + (1−α)·σ², v unbiased: the second n/(n−1) is the published
@@ -166,18 +189,10 @@ pub struct TeacherNorm<'a> {
 impl<'a> TeacherNorm<'a> {
     /// For one forward of one rank.
     pub fn new(history: &'a Statistics, alpha: f64) -> Self {
-        let moments = Moments {
-            batch: Statistics {
-                mean: history.mean.zeros_like(),
-                var: history.var.ones_like(),
-                layers: history.layers.clone(),
-            },
-            counts: vec![0; history.layers.len()],
-        };
         Self {
             history,
             alpha,
-            moments,
+            moments: Moments::none(history),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use tch::Tensor;
 
 use super::State;
-use crate::model::Network;
+use crate::model::Form;
 use crate::model::layout::{NormLayer, Parameter};
 
 /// One tensor of a state.
@@ -35,9 +35,9 @@ pub(crate) fn vectors(state: &State, statistics: &BTreeMap<String, [Tensor; 4]>)
 }
 
 /// Every tensor of a state whose statistics have these prefixes, in the order of the names.
-pub(crate) fn entries<'a>(network: &Network, prefixes: impl Iterator<Item = &'a String>) -> Vec<Entry> {
-    let student = network.layout.parameters.as_slice();
-    let teacher = &student[..network.teacher.n_parameters];
+pub(crate) fn entries<'a>(form: &Form, prefixes: impl Iterator<Item = &'a String>) -> Vec<Entry> {
+    let student = form.layout.parameters.as_slice();
+    let teacher = &student[..form.teacher.n_parameters];
     let mut entries = Vec::new();
     for (vector, (side, parameters)) in [("student", student), ("momentum", student), ("teacher", teacher)]
         .into_iter()
@@ -45,8 +45,8 @@ pub(crate) fn entries<'a>(network: &Network, prefixes: impl Iterator<Item = &'a 
     {
         entries.extend(parameters.iter().map(|p| of_parameter(side, p, vector)));
     }
-    let norms = network.layout.norms.as_slice();
-    let sides = [("student", norms), ("teacher", &norms[..network.teacher.n_norms])];
+    let norms = form.layout.norms.as_slice();
+    let sides = [("student", norms), ("teacher", &norms[..form.teacher.n_norms])];
     let mut vector = 3;
     for prefix in prefixes {
         for (side, layers) in sides {

@@ -101,7 +101,7 @@ pub(super) fn freeze(state: &State, gathered: &BTreeMap<String, [Tensor; 4]>, bu
     Frozen {
         step: state.step,
         dtype: dtype(state.momentum.kind()),
-        entries: entries(&state.network, gathered.keys()),
+        entries: entries(&state.form, gathered.keys()),
         lengths,
         buffer,
     }

@@ -8,7 +8,7 @@ use m2t_torch::TorchError;
 use m2t_torch::collective::{Collective, Op};
 use tch::{Device, Kind, Tensor};
 
-use crate::model::Network;
+use crate::model::Form;
 use crate::model::norm::Statistics;
 use crate::pending::Lane;
 use crate::sum::round::{PooledMoments, Shared, own_moments, to_f64};
@@ -33,10 +33,10 @@ pub enum Histories {
 
 impl Histories {
     /// Mean 0, variance 1.
-    pub fn new(kind: TeacherStatistics, network: &Network, ranks: &[Rank], options: (Kind, Device)) -> Self {
+    pub fn new(kind: TeacherStatistics, form: &Form, ranks: &[Rank], options: (Kind, Device)) -> Self {
         let fresh = || History {
-            student: Statistics::new(&network.layout, network.layout.extent(), options),
-            teacher: Statistics::new(&network.layout, network.teacher, options),
+            student: Statistics::new(&form.layout, form.layout.extent(), options),
+            teacher: Statistics::new(&form.layout, form.teacher, options),
         };
         match kind {
             TeacherStatistics::Global => Self::Shared(fresh()),

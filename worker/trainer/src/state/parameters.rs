@@ -60,7 +60,11 @@ impl Parameters {
     pub fn cast(&self, layout: &Layout, kind: Kind) -> Vec<Tensor> {
         let cast = |(own, parameter): (&Tensor, &Parameter)| match parameter.role {
             Role::NormWeight | Role::NormBias => own.shallow_clone(),
-            Role::Convolution | Role::Linear | Role::LinearBias { .. } => own.to_kind(kind),
+            Role::Convolution
+            | Role::Linear
+            | Role::LinearBias { .. }
+            | Role::ClassifierWeight
+            | Role::ClassifierBias => own.to_kind(kind),
         };
         self.views.iter().zip(&layout.parameters).map(cast).collect()
     }

@@ -207,7 +207,7 @@ pub(crate) fn require(
 /// Every tensor with its name, in the order of the names; parameters and own statistics share the state's memory.
 fn named(state: &State, statistics: &BTreeMap<String, [Tensor; 4]>) -> Vec<(String, Tensor)> {
     let vectors = vectors(state, statistics);
-    entries(&state.network, statistics.keys())
+    entries(&state.form, statistics.keys())
         .into_iter()
         .map(|entry| {
             let tensor = stretch(&vectors[entry.vector], entry.offset, &entry.shape);

@@ -102,7 +102,7 @@ impl Bench {
         }
     }
 
-    fn batch(&self) -> Vec<(Rank, Views)> {
+    fn batch(&self) -> Vec<(Rank, Images)> {
         let step = self.trainer.state.step.0;
         let image = |rank: u32, view: u64| {
             let mut stream = m2t_common::random::Stream::new("transaction", &[step, u64::from(rank), view]);
@@ -110,7 +110,7 @@ impl Bench {
             Tensor::from_slice(&values).view([4, 3, 16, 16])
         };
         (0..WORLD)
-            .map(|rank| (Rank(rank), [image(rank, 0), image(rank, 1)]))
+            .map(|rank| (Rank(rank), Images::Views([image(rank, 0), image(rank, 1)])))
             .collect()
     }
 
@@ -236,13 +236,20 @@ fn a_step_whose_group_breaks_at_any_operation_never_was() {
     }
 }
 
+fn views(images: &mut Images) -> &mut Views {
+    match images {
+        Images::Views(views) => views,
+        Images::Labelled { .. } => panic!("these steps are of pretraining"),
+    }
+}
+
 #[test]
 fn a_step_of_bad_images_is_refused_by_rank_and_never_was() {
     for recipe in every_way() {
         let calm = Bench::new(&recipe).finish_run();
         let not_finite = |bench: &mut Bench| {
             let mut batch = bench.batch();
-            let _ = batch[1].1[0].fill_(f64::NAN);
+            let _ = views(&mut batch[1].1)[0].fill_(f64::NAN);
             let error = bench
                 .trainer
                 .step(&batch, &bench.schedule, Boundary::GoOn)
@@ -255,7 +262,7 @@ fn a_step_of_bad_images_is_refused_by_rank_and_never_was() {
         assert_eq!(with_an_aborted_step(&recipe, not_finite), calm);
         let misshapen = |bench: &mut Bench| {
             let mut batch = bench.batch();
-            batch[2].1[1] = Tensor::zeros([4, 3, 8, 8], (Kind::Float, Device::Cpu));
+            views(&mut batch[2].1)[1] = Tensor::zeros([4, 3, 8, 8], (Kind::Float, Device::Cpu));
             let error = bench
                 .trainer
                 .step(&batch, &bench.schedule, Boundary::GoOn)

@@ -11,7 +11,7 @@ use m2t_common::machine_link::Boundary;
 use tch::{Kind, Tensor};
 
 use super::{Broken, Shape, Summation};
-use crate::model::Network;
+use crate::model::Form;
 use crate::model::norm::{Moments, Statistics, twice_unbiased};
 use crate::pending::Lane;
 use m2t_torch::collective::Collective;
@@ -49,7 +49,7 @@ pub struct PooledMoments {
     pub var: Vec<f64>,
 }
 
-/// The layout of the vector for one network.
+/// The layout of the vector for one form.
 #[derive(Debug)]
 pub struct Round {
     world: u32,
@@ -60,22 +60,22 @@ pub struct Round {
 }
 
 impl Round {
-    /// The round of a network; `Sharing` says whether statistics travel.
-    pub fn new(network: &Network, world: u32, sharing: Sharing) -> Self {
+    /// The round of a form; `Sharing` says whether statistics travel.
+    pub fn new(form: &Form, world: u32, sharing: Sharing) -> Self {
         let channels = |n: usize| -> Vec<usize> {
-            network.layout.norms[..n]
+            form.layout.norms[..n]
                 .iter()
                 .map(|layer| usize::try_from(layer.channels).unwrap_or_default())
                 .collect()
         };
         let global = sharing == Sharing::Statistics;
         let teacher_layers = if global {
-            channels(network.teacher.n_norms)
+            channels(form.teacher.n_norms)
         } else {
             Vec::new()
         };
         let student_layers = if global {
-            channels(network.layout.norms.len())
+            channels(form.layout.norms.len())
         } else {
             Vec::new()
         };

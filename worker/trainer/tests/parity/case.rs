@@ -13,7 +13,7 @@ use m2t_common::schedule::{LearningRateCourse, Schedule};
 use m2t_trainer::model::layout::{Layout, Parameter, Role};
 use m2t_trainer::state::Snapshot;
 use m2t_trainer::state::parameters::view;
-use m2t_trainer::step::{Committed, Views};
+use m2t_trainer::step::{Committed, Images};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -136,9 +136,9 @@ impl Case {
         flat
     }
 
-    pub(crate) fn views(&self, step: usize, rank: Rank, kind: Kind) -> Views {
+    pub(crate) fn views(&self, step: usize, rank: Rank, kind: Kind) -> Images {
         let (batch, side) = (i64::from(self.case.batch_per_rank), i64::from(self.case.pixels));
-        [0, 1].map(|v| {
+        let view = |v: usize| {
             formula(
                 &format!("image/{step}/{rank}/{}", v + 1),
                 self.case.seed,
@@ -147,7 +147,8 @@ impl Case {
                 0.0,
             )
             .to_kind(kind)
-        })
+        };
+        Images::Views([view(0), view(1)])
     }
 
     /// Worst error of a step's losses.

@@ -185,12 +185,12 @@ fn train(path: &Path, settings: Settings, ranks: &[Rank], group: &Arc<dyn Collec
     m2t_torch::set_threads(1);
     let case = Case::read(path);
     let recipe = case.recipe(settings.dtype, settings.reduction);
-    let network = Arc::new(Network::new(&recipe.model));
+    let network = Network::new(&recipe.model);
     let kind = kind(&recipe);
     let flat = case
         .parameters(&network.layout, kind)
         .to_device(hardware().device());
-    let state = State::from_parameters(&recipe, network, ranks, &flat).unwrap();
+    let state = State::from_parameters(&recipe, Arc::new(network.form()), ranks, &flat).unwrap();
     let mut trainer = Trainer::new(&recipe, ranks, state, Arc::clone(group)).unwrap();
     let schedule = case.schedule();
     let mut worst_step = 0.0;

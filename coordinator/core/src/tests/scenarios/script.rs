@@ -186,6 +186,7 @@ impl Script {
         let checkpoints = old.core.history.checkpoints.values();
         let found = checkpoints.map(|report| found(report.step.0)).collect();
         let disk = DiskFacts {
+            evaluations: vec![],
             found,
             damaged: vec![],
             samples: Step(0),
