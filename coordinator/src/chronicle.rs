@@ -22,13 +22,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
+use m2t_common::evaluation::EvaluationLine;
 use m2t_common::manifest::{CheckpointName, MANIFEST_FILE};
 use m2t_common::report::{CheckpointCost, CheckpointReport};
 use m2t_common::{Step, Timestamp};
 use m2t_coordinator_core::{DiskFacts, Effect, Notice, Record};
 use serde::Serialize;
 
-pub(crate) use evaluations::Evaluation;
 pub(crate) use past::Past;
 pub(crate) use series::{Columns, Point};
 pub(crate) use tally::{RECOVERY_BOUNDS, Tally};
@@ -100,7 +100,7 @@ pub(crate) struct Annals {
     generations: Vec<Span>,
     checkpoints: Vec<Kept>,
     log: Vec<Told>,
-    evaluations: Vec<Evaluation>,
+    evaluations: Vec<EvaluationLine>,
 }
 
 impl Chronicle {
@@ -194,7 +194,7 @@ impl Chronicle {
     }
 
     /// How well encoders of the run were judged to be, oldest first. Reads a file.
-    pub(crate) fn evaluations(&self) -> Vec<Evaluation> {
+    pub(crate) fn evaluations(&self) -> Vec<EvaluationLine> {
         evaluations::read(&self.folder)
     }
 

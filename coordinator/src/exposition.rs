@@ -9,9 +9,10 @@ mod text;
 
 use std::collections::BTreeMap;
 
+use m2t_common::evaluation::{EvaluationLine, Method, Side};
 use m2t_common::status::{MachineStatus, PhaseName, Progress, Status};
 
-use crate::chronicle::{Chronicle, Evaluation, Kept, RECOVERY_BOUNDS, Tally};
+use crate::chronicle::{Chronicle, Kept, RECOVERY_BOUNDS, Tally};
 use text::{Histogram, Text};
 
 /// The format of [`render`].
@@ -244,29 +245,38 @@ fn newest_checkpoint(text: &mut Text, checkpoint: &Kept) {
 }
 
 /// The newest of each encoder and method.
-fn evaluations(text: &mut Text, evaluations: &[Evaluation]) {
-    let key = |evaluation: &Evaluation| (evaluation.encoder.clone(), evaluation.method.clone());
-    let newest: BTreeMap<(String, String), &Evaluation> = evaluations
-        .iter()
-        .map(|evaluation| (key(evaluation), evaluation))
-        .collect();
+fn evaluations(text: &mut Text, evaluations: &[EvaluationLine]) {
+    let key = |line: &EvaluationLine| (line.encoder, line.method);
+    let newest: BTreeMap<(Side, Method), &EvaluationLine> =
+        evaluations.iter().map(|line| (key(line), line)).collect();
     if newest.is_empty() {
         return;
     }
-    let mut top1 = text.gauge(
+    let mut write = |name, help, value: fn(&EvaluationLine) -> f64| {
+        let mut family = text.gauge(name, help);
+        for ((encoder, method), line) in &newest {
+            let labels = [
+                ("encoder", &*encoder.to_string()),
+                ("method", &*method.to_string()),
+            ];
+            family.sample(&labels, value(line));
+        }
+    };
+    write(
         "m2t_evaluation_top1_ratio",
-        "Share of images whose class was named rightly, of the newest evaluation.",
+        "Share of held-out images put in their class, of the newest evaluation.",
+        |line| line.top1,
     );
-    for ((encoder, method), evaluation) in &newest {
-        top1.sample(&[("encoder", encoder), ("method", method)], evaluation.top1);
-    }
-    let mut steps = text.gauge("m2t_evaluation_step", "The step whose state was evaluated.");
-    for ((encoder, method), evaluation) in &newest {
-        steps.sample(
-            &[("encoder", encoder), ("method", method)],
-            evaluation.step.0 as f64,
-        );
-    }
+    write(
+        "m2t_evaluation_top5_ratio",
+        "Share of held-out images that had their class among the five likeliest, of the newest evaluation.",
+        |line| line.top5,
+    );
+    write(
+        "m2t_evaluation_step",
+        "The step whose state was evaluated.",
+        |line| line.step.0 as f64,
+    );
 }
 
 #[cfg(test)]

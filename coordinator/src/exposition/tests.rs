@@ -66,6 +66,7 @@ fn status() -> Status {
             replaced: 0,
         }),
         checkpoint: None,
+        evaluations: vec![],
         events: vec![],
     }
 }
@@ -93,11 +94,20 @@ fn chronicle(folder: &std::path::Path) -> Chronicle {
     chronicle
 }
 
+/// Of the teacher at two steps.
+fn write_evaluations(folder: &std::path::Path) {
+    let line = |step: u64, top1: f64| {
+        format!(
+            "{{\"step\":{step},\"epoch\":1,\"generation\":1,\"encoder\":\"teacher\",\"method\":\"knn\",\"top1\":{top1},\"top5\":0.875,\"n_correct\":5,\"n_correct5\":7,\"n_images\":8,\"n_memory\":9,\"seconds\":1.5}}\n"
+        )
+    };
+    std::fs::write(folder.join("evaluations.jsonl"), line(4, 0.5) + &line(8, 0.625)).unwrap();
+}
+
 #[test]
 fn a_run_in_training_is_told_in_base_units() {
     let folder = tempfile::tempdir().unwrap();
-    let evaluations = "{\"step\":4,\"encoder\":\"teacher\",\"method\":\"knn\",\"top1\":0.5}\n{\"step\":8,\"encoder\":\"teacher\",\"method\":\"knn\",\"top1\":0.625}\n";
-    std::fs::write(folder.path().join("evaluations.jsonl"), evaluations).unwrap();
+    write_evaluations(folder.path());
     let text = render(&status(), &chronicle(folder.path()));
     for line in [
         "m2t_run_info{experiment=\"a \\\"b\\\"\"} 1",
@@ -122,6 +132,7 @@ fn a_run_in_training_is_told_in_base_units() {
         "m2t_checkpoint_last_bytes 700",
         "m2t_checkpoint_last_timestamp_seconds 2.5",
         "m2t_evaluation_top1_ratio{encoder=\"teacher\",method=\"knn\"} 0.625",
+        "m2t_evaluation_top5_ratio{encoder=\"teacher\",method=\"knn\"} 0.875",
         "m2t_evaluation_step{encoder=\"teacher\",method=\"knn\"} 8",
     ] {
         assert!(text.lines().any(|said| said == line), "{line} is not in\n{text}");
@@ -151,8 +162,7 @@ fn what_is_not_known_has_no_sample_and_every_family_is_told_once() {
 #[test]
 fn what_is_shipped_for_prometheus_and_grafana_asks_for_what_there_is() {
     let folder = tempfile::tempdir().unwrap();
-    let evaluations = "{\"step\":4,\"encoder\":\"teacher\",\"method\":\"knn\",\"top1\":0.5}\n";
-    std::fs::write(folder.path().join("evaluations.jsonl"), evaluations).unwrap();
+    write_evaluations(folder.path());
     let text = render(&status(), &chronicle(folder.path()));
     let served: Vec<&str> = text
         .lines()
