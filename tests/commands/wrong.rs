@@ -177,6 +177,25 @@ const OPERATOR: &[Row] = &[
         2,
         &["--devices gpu:GPU-00000000-0000-0000-0000-000000000000"],
     ),
+    ("m2t eval", 2, &["RUN", "--help"]),
+    ("m2t eval data", 2, &["data", "holds no checkpoint"]),
+    ("m2t eval data --side both", 2, &["both", "teacher"]),
+    ("m2t eval data --head dino", 2, &["dino", "byol"]),
+    (
+        "m2t train -f linear_byol --data data",
+        2,
+        &["linear.classes", "0"],
+    ),
+    (
+        "m2t train -f tiny.toml --data data --set run.evaluate=lihgt",
+        2,
+        &["lihgt", "light"],
+    ),
+    (
+        "m2t train -f tiny.toml --data data --set run.evaluate_every=0",
+        2,
+        &["run.evaluate_every", "0"],
+    ),
     (
         "m2t train -f tiny.toml --data data -b 6",
         2,

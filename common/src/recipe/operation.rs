@@ -72,16 +72,16 @@ pub struct Operation {
     #[serde(default)]
     pub evaluate: Evaluate,
     /// Epochs between two evaluations; there is one at the end in any case.
-    #[serde(default = "written::evaluate_every")]
+    #[serde(default = "evaluate_every")]
     pub evaluate_every: u64,
     /// Held-out images, a folder a class; from each machine's data folder, if it is not absolute.
-    #[serde(default = "written::evaluate_on")]
+    #[serde(default = "evaluate_on")]
     pub evaluate_on: PathBuf,
     /// Neighbours that vote.
-    #[serde(default = "written::knn_k")]
+    #[serde(default = "knn_k")]
     pub knn_k: u32,
     /// T: the weight of a neighbour is exp(cosine/T).
-    #[serde(default = "written::knn_temperature")]
+    #[serde(default = "knn_temperature")]
     pub knn_temperature: f64,
     /// The checkpoint whose encoder a linear evaluation is of: its folder, on every machine.
     #[serde(default, skip_serializing_if = "is_nowhere")]
@@ -103,4 +103,20 @@ impl Operation {
 
 fn is_nowhere(path: &std::path::Path) -> bool {
     path.as_os_str().is_empty()
+}
+
+fn evaluate_every() -> u64 {
+    1
+}
+
+fn evaluate_on() -> PathBuf {
+    PathBuf::from("../val")
+}
+
+fn knn_k() -> u32 {
+    20
+}
+
+fn knn_temperature() -> f64 {
+    0.07
 }

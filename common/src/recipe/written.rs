@@ -2,7 +2,7 @@
 //!
 //! Files are read by the caller; nothing here does I/O.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -387,20 +387,4 @@ pub(super) fn replica_check() -> u64 {
 
 pub(super) fn replaced_limit() -> f64 {
     REPLACED_LIMIT
-}
-
-pub(super) fn evaluate_every() -> u64 {
-    1
-}
-
-pub(super) fn evaluate_on() -> PathBuf {
-    PathBuf::from("../val")
-}
-
-pub(super) fn knn_k() -> u32 {
-    20
-}
-
-pub(super) fn knn_temperature() -> f64 {
-    0.07
 }

@@ -3,6 +3,7 @@
 
 mod data;
 mod ending;
+mod evaluations;
 mod forming;
 mod membership;
 mod orders;

@@ -128,16 +128,16 @@ pub fn classify(question: &Question<'_>) -> anyhow::Result<Answer> {
     let encoder = |side| FrozenEncoder::of(&recipe, &state, side, Rank(0));
     let lens = match question.features {
         Features::Pixels => Lens::Pixels,
-        Features::Student => Lens::Encoder(encoder(Side::Student)),
-        Features::Teacher => Lens::Encoder(encoder(Side::Teacher)),
+        Features::Student => Lens::Encoder(Box::new(encoder(Side::Student))),
+        Features::Teacher => Lens::Encoder(Box::new(encoder(Side::Teacher))),
         Features::Random => {
             let look = (recipe.training.pixels, threads);
-            Lens::Encoder(encoder(Side::Random).calibrated(&train, look)?)
+            Lens::Encoder(Box::new(encoder(Side::Random).calibrated(&train, look)?))
         }
     };
     let tallies = match (lens, question.folds) {
         (Lens::Encoder(encoder), 0) if question.ridge.is_none() => {
-            vec![as_in_a_run(question, (&recipe, &exam), encoder, state.step)?]
+            vec![as_in_a_run(question, (&recipe, &exam), *encoder, state.step)?]
         }
         (lens, folds) => cut(question, &exam, &lens, folds)?,
     };
@@ -147,7 +147,7 @@ pub fn classify(question: &Question<'_>) -> anyhow::Result<Answer> {
 /// What looks at images.
 enum Lens {
     Pixels,
-    Encoder(FrozenEncoder),
+    Encoder(Box<FrozenEncoder>),
 }
 
 impl Lens {

@@ -182,7 +182,7 @@ impl Trainer {
                 let views = &views
                     .each_ref()
                     .map(|view| view.to_device(device).to_kind(self.activations));
-                self.lane_of_views(network, pending, (seat, rank), views, at);
+                self.lane_of_views(network, pending, (seat, rank), (views, at));
             }
             (Objective::Linear { classifier, encoder }, Images::Labelled { images, labels }) => {
                 let labels = &labels.to_device(device);

@@ -89,8 +89,8 @@ fn prepare(folder: &Path, settings: &str) -> PathBuf {
     }
     let images = images(&recipe, &mut Stream::new("features", &[]));
     let history = state.history.of(Rank(0));
-    let student = features(recipe, &state.student.views, &history.student, &images);
-    let teacher = features(recipe, &state.teacher.views, &history.teacher, &images);
+    let student = features(&recipe, &state.student.views, &history.student, &images);
+    let teacher = features(&recipe, &state.teacher.views, &history.teacher, &images);
     let tensors = [("images", images), ("student", student), ("teacher", teacher)];
     write(&folder.join("reference.safetensors"), &tensors);
     folder.to_owned()

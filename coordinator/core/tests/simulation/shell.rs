@@ -92,6 +92,7 @@ impl Shell {
         let disk = DiskFacts {
             found: found.collect(),
             damaged: Vec::new(),
+            evaluations: Vec::new(),
             samples: self.observed.metrics,
             metrics: self.observed.metrics,
         };
@@ -217,7 +218,7 @@ impl Shell {
                 cluster.disk.remove(&name.step().0);
             }
             Effect::Notice { notice, .. } => self.notice(&notice),
-            Effect::CutBack { .. } | Effect::Samples(_) | Effect::Answer { .. } => {}
+            Effect::CutBack { .. } | Effect::Samples(_) | Effect::Evaluated(_) | Effect::Answer { .. } => {}
             Effect::Exit(outcome) => self.ended = Some(outcome),
         }
     }

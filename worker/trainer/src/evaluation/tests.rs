@@ -53,7 +53,7 @@ impl Collective for Together {
     fn combine(&self, tensor: &mut Tensor, op: Op) -> Result<(), TorchError> {
         self.table.given.lock().unwrap().push(tensor.copy());
         self.table.gathered.wait();
-        let all = Tensor::stack(&*self.table.given.lock().unwrap(), 0);
+        let all = Tensor::stack(&self.table.given.lock().unwrap(), 0);
         let combined = match op {
             Op::Sum => all.sum_dim_intlist([0].as_slice(), false, all.kind()),
             Op::Max => all.amax([0].as_slice(), false),

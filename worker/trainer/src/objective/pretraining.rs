@@ -25,8 +25,7 @@ impl Trainer {
         network: &Network,
         pending: &mut Pending,
         (seat, rank): (usize, Rank),
-        views: &Views,
-        at: &Schedule,
+        (views, at): (&Views, &Schedule),
     ) {
         let targets = self.targets(network, rank, views, (&pending.weights.teacher, at));
         let running = self.state.history.of(rank).student.copy();

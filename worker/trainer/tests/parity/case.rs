@@ -255,8 +255,8 @@ fn spread(parameter: &Parameter) -> (f64, f64) {
     let shape = &parameter.shape;
     match parameter.role {
         Role::Convolution => ((24.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt(), 0.0),
-        Role::Linear => (2.0 / (shape[1] as f64).sqrt(), 0.0),
-        Role::LinearBias { .. } | Role::NormBias => (0.2, 0.0),
+        Role::Linear | Role::ClassifierWeight => (2.0 / (shape[1] as f64).sqrt(), 0.0),
+        Role::LinearBias { .. } | Role::NormBias | Role::ClassifierBias => (0.2, 0.0),
         Role::NormWeight => (0.4, 1.0),
     }
 }
