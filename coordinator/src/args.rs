@@ -8,6 +8,7 @@ use clap::Parser;
 use m2t_common::recipe::parse_duration;
 
 use crate::exit;
+use crate::listeners::Http;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +20,8 @@ Examples:
     m2t-coordinator --experiment 32x_v100_100e --min-devices 8 \\
         --data /data/imagenet/train --output /shared/runs/resnet50 \\
         --listen 10.0.0.1:7117 --insecure
+
+The page at http://127.0.0.1:7118/ shows the run; /metrics there is for Prometheus.
 
 The output folder gets metrics.jsonl (a line a step), train_log.txt,
 events.jsonl, recipe.json, checkpoints/ and state/ (the journal). The same
@@ -50,6 +53,10 @@ pub struct Args {
     /// The address to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7117")]
     pub listen: SocketAddr,
+    /// The address of the page to watch the run on, which Prometheus finds /metrics at, too; `off` serves none [default:
+    /// 127.0.0.1, and the port after that of --listen].
+    #[arg(long, value_name = "ADDR|off")]
+    pub http: Option<Http>,
     /// Listen beyond loopback, without encryption and without any check of who attaches: private networks only.
     #[arg(long)]
     pub insecure: bool,

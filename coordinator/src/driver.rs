@@ -11,13 +11,14 @@ use m2t_common::Recipe;
 use m2t_common::machine_link::{Outcome, ToMachine};
 use m2t_common::order::{Answer, Order};
 use m2t_common::report::CheckpointReport;
-use m2t_common::status::{Event, Status};
+use m2t_common::status::Status;
 use m2t_coordinator_core::{Core, DiskFacts, Effect, Input, Record, StreamId, Ticket, Weight};
 use m2t_proto::WireError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::checkpoints::Checkpoints;
+use crate::chronicle::{Chronicle, Told};
 use crate::clock::Clock;
 use crate::journal::Journal;
 use crate::open::Opened;
@@ -67,6 +68,7 @@ pub(crate) struct Driver {
     journal: Box<dyn Journal>,
     output: Output,
     checkpoints: Checkpoints,
+    chronicle: Chronicle,
     outboxes: BTreeMap<StreamId, Outbox>,
     /// Operators who wait for an answer.
     answers: BTreeMap<Ticket, oneshot::Sender<Answer>>,
@@ -91,6 +93,7 @@ impl Driver {
             journal: opened.journal,
             output: opened.output,
             checkpoints: opened.checkpoints,
+            chronicle: opened.chronicle,
             outboxes: BTreeMap::new(),
             answers: BTreeMap::new(),
             next_ticket: 0,
@@ -196,6 +199,7 @@ impl Driver {
     }
 
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Outcome>> {
+        self.chronicle.witness(&effect);
         match effect {
             Effect::Persist(record) => self.journal.append(&record)?,
             Effect::Send { stream, message } => self.send(stream, message),
@@ -227,11 +231,7 @@ impl Driver {
                     Weight::Trouble => tracing::warn!("{notice}"),
                     Weight::End => tracing::error!("{notice}"),
                 }
-                self.output.add_event(&Event {
-                    at,
-                    kind: notice.kind().to_owned(),
-                    text: notice.to_string(),
-                })?;
+                self.output.add_event(&Told::new(at, &notice))?;
             }
             Effect::Exit(outcome) => {
                 self.output.finish()?;

@@ -1,9 +1,11 @@
-//! The coordinator's shell: gRPC, files, clock and signals around the pure core (m2t-coordinator-core).
+//! The coordinator's shell: gRPC, page, files, clock and signals around the pure core (m2t-coordinator-core).
 //!
 //! ```text
 //!  daemons ══ gRPC ══► service ── inputs ──► driver (a thread that owns the core) ── effects ──► journal, output folder,
 //!  operators ═ gRPC ═►   ▲                      │                                                streams of the daemons
-//!                        └── status, messages ──┘
+//!                        └── status, messages ──┤
+//!  browsers ══ HTTP ══► page ◄── status ────────┴── effects ──► chronicle (what the run did so far) ──► page, /metrics
+//!  Prometheus ═ HTTP ═►  ▲
 //! ```
 //! It decides nothing: what happens goes into the core as an input, what the core answers is carried out in order. It
 //! is a library so that tests can run it in their own process: [`open`] prepares a run from its arguments, [`serve`]
@@ -11,16 +13,21 @@
 
 mod args;
 mod checkpoints;
+mod chronicle;
 mod clock;
 mod driver;
 mod exit;
+mod exposition;
 mod journal;
+mod listeners;
 mod open;
 mod output;
+mod page;
 mod server;
 mod service;
 
 pub use args::Args;
 pub use exit::ExitCode;
+pub use listeners::{Http, Listeners};
 pub use open::{Opened, Refused, open};
 pub use server::serve;

@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use m2t_coordinator::{Args, ExitCode as Code, Opened, Refused};
-use tokio::net::TcpListener;
+use m2t_coordinator::{Args, ExitCode as Code, Listeners, Opened, Refused};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -37,19 +36,13 @@ fn run(args: &Args) -> anyhow::Result<Code> {
 
 async fn listen(opened: Opened, args: &Args) -> anyhow::Result<Code> {
     let stop = stop_on_signal()?;
-    let listener = TcpListener::bind(args.listen).await.map_err(|e| {
-        Refused::new(format!(
-            "could not listen on {}: {e}; choose another address with --listen",
-            args.listen
-        ))
-    })?;
-    let address = listener
-        .local_addr()
+    let listeners = Listeners::bind(args).await?;
+    let greeting = opened
+        .greeting(&listeners)
         .context("could not read the listening address")?;
-    let greeting = opened.greeting(address);
     // The port is parsed by those who start this program with port 0; whoever closed stdout does not want to know.
     let _ = writeln!(std::io::stdout(), "{greeting}");
-    let outcome = m2t_coordinator::serve(opened, listener, stop).await?;
+    let outcome = m2t_coordinator::serve(opened, listeners, stop).await?;
     Ok(outcome.into())
 }
 

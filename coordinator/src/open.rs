@@ -2,6 +2,7 @@
 //! refused before anything is begun.
 
 use std::fmt::Write;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,9 @@ use m2t_coordinator_core::{Core, DiskFacts, Settings};
 
 use crate::args::Args;
 use crate::checkpoints::Checkpoints;
+use crate::chronicle::Chronicle;
 use crate::journal::{Journal, RedbJournal};
+use crate::listeners::{Http, Listeners};
 use crate::output::Output;
 
 /// Something about the input was wrong; nothing was begun.
@@ -40,6 +43,7 @@ pub struct Opened {
     pub(crate) journal: Box<dyn Journal>,
     pub(crate) output: Output,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) chronicle: Chronicle,
 }
 
 /// Opens a run, new or to be continued.
@@ -56,13 +60,7 @@ pub fn open(args: &Args) -> anyhow::Result<Opened> {
         );
         return Err(Refused::new(problem).into());
     }
-    if !args.listen.ip().is_loopback() && !args.insecure {
-        let problem = format!(
-            "--listen {} is reachable from other machines and nothing checks who attaches; add --insecure on a private network",
-            args.listen
-        );
-        return Err(Refused::new(problem).into());
-    }
+    refuse_reach(args)?;
     Waits::of(recipe.run.heartbeat_timeout)
         .check()
         .map_err(|e| Refused::new(e.to_string()))?;
@@ -89,6 +87,25 @@ pub fn open(args: &Args) -> anyhow::Result<Opened> {
     continue_or_begin(args, settings, output)
 }
 
+/// Beyond loopback only with consent.
+fn refuse_reach(args: &Args) -> Result<(), Refused> {
+    let http = match args.http {
+        Some(Http::At(address)) => Some(("--http", address, "watches")),
+        Some(Http::Off) | None => None,
+    };
+    for (flag, address, does) in [Some(("--listen", args.listen, "attaches")), http]
+        .into_iter()
+        .flatten()
+    {
+        if !address.ip().is_loopback() && !args.insecure {
+            return Err(Refused::new(format!(
+                "{flag} {address} is reachable from other machines and nothing checks who {does}; add --insecure on a private network"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Reads journal and checkpoints; refuses a recipe that is not theirs.
 fn continue_or_begin(args: &Args, settings: Settings, mut output: Output) -> anyhow::Result<Opened> {
     let state = args
@@ -108,6 +125,7 @@ fn continue_or_begin(args: &Args, settings: Settings, mut output: Output) -> any
     disk.evaluations = output.evaluations()?;
     output.write_recipe(&settings.recipe)?;
     Ok(Opened {
+        chronicle: Chronicle::new(output.folder(), &disk),
         core,
         disk,
         settings,
@@ -139,7 +157,11 @@ fn absolute(flag: &str, path: &Path) -> anyhow::Result<PathBuf> {
 
 impl Opened {
     /// What is printed at the start: the run in a few lines, and how to join it.
-    pub fn greeting(&self, address: SocketAddr) -> String {
+    ///
+    /// # Errors
+    /// When an address cannot be read.
+    pub fn greeting(&self, listeners: &Listeners) -> io::Result<String> {
+        let address = listeners.grpc.local_addr()?;
         let (recipe, settings) = (&self.settings.recipe, &self.settings);
         let training = &recipe.training;
         let data = if settings.data.as_os_str().is_empty() {
@@ -160,11 +182,14 @@ impl Opened {
         );
         let _ = writeln!(text, "data {data}");
         let _ = writeln!(text, "output {}", settings.output.display());
-        let reachable = reachable(address);
-        let _ = writeln!(text, "join with: m2t-worker --coordinator {reachable}");
-        let _ = writeln!(text, "watch with: m2t status --coordinator {reachable} --watch");
+        let grpc = reachable(address);
+        let _ = writeln!(text, "join with: m2t-worker --coordinator {grpc}");
+        let _ = writeln!(text, "watch with: m2t status --coordinator {grpc} --watch");
+        if let Some(page) = &listeners.page {
+            let _ = writeln!(text, "page at http://{}/", reachable(page.local_addr()?));
+        }
         let _ = write!(text, "listening on {address}");
-        text
+        Ok(text)
     }
 }
 

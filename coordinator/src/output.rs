@@ -13,10 +13,10 @@ use anyhow::Context;
 use m2t_common::evaluation::{EVALUATIONS_FILE, EvaluationLine};
 use m2t_common::ledger::{Account, LEDGER_FILE, SampleLine};
 use m2t_common::recipe::LedgerDetail;
-use m2t_common::status::Event;
 use m2t_common::{Recipe, Step};
 use m2t_coordinator_core::CommittedStep;
 
+use crate::chronicle::Told;
 use crate::open::Refused;
 use lines::Lines;
 use samples::Samples;
@@ -35,9 +35,9 @@ pub(crate) struct Output {
     _lock: File,
 }
 
-const METRICS: &str = "metrics.jsonl";
+pub(crate) const METRICS: &str = "metrics.jsonl";
 const TRAIN_LOG: &str = "train_log.txt";
-const EVENTS: &str = "events.jsonl";
+pub(crate) const EVENTS: &str = "events.jsonl";
 
 impl Output {
     /// Makes the folder where it is missing, and locks it against a second coordinator.
@@ -162,7 +162,7 @@ impl Output {
     }
 
     /// Adds an event.
-    pub(crate) fn add_event(&mut self, event: &Event) -> anyhow::Result<()> {
+    pub(crate) fn add_event(&mut self, event: &Told) -> anyhow::Result<()> {
         let mut line = serde_json::to_string(event).context("an event is plain data")?;
         line.push('\n');
         self.events.add(&line)

@@ -1,4 +1,4 @@
-//! The gRPC server around a run: it serves until the driver says that the run is over, then lets the last messages out.
+//! The servers around a run, gRPC and page: they serve until the driver says that the run is over, then let the last messages out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,9 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::driver::{Command, Driver};
+use crate::listeners::Listeners;
 use crate::open::Opened;
+use crate::page::Page;
 use crate::service::Service;
 
 /// Commands that may wait for the driver; more, and the senders wait.
@@ -23,18 +25,30 @@ const QUEUE: usize = 1024;
 /// How long the last messages may take to go out.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// Serves a run on `listener` until it ends. A message on `stop` asks it to stop.
+/// Serves a run on `listeners` until it ends. A message on `stop` asks it to stop.
 ///
 /// # Errors
 /// When journal or output folder cannot be written: the run is lost, and continues from its newest checkpoint when
 /// the cause is mended.
 pub async fn serve(
     opened: Opened,
-    listener: TcpListener,
+    listeners: Listeners,
     mut stop: mpsc::Receiver<()>,
 ) -> anyhow::Result<Outcome> {
     let (queue, commands) = mpsc::channel(QUEUE);
+    let chronicle = opened.chronicle.clone();
+    // Before the driver adds to what was.
+    chronicle.recall();
     let (driver, disk, published) = Driver::new(opened, queue.downgrade());
+    let page = match listeners.page {
+        Some(listener) => Some(Page::serve(
+            listener,
+            queue.downgrade(),
+            published.clone(),
+            chronicle,
+        )?),
+        None => None,
+    };
     let service = Arc::new(Service::new(queue.clone(), published));
     let (over, ended) = oneshot::channel();
     let driver = std::thread::Builder::new()
@@ -59,10 +73,13 @@ pub async fn serve(
             let _ = queue.send(Command::Input(Input::Stop)).await;
         }
     });
-    serve_grpc(service, listener, ended).await?;
+    serve_grpc(service, listeners.grpc, ended).await?;
     let joined = tokio::task::spawn_blocking(move || driver.join())
         .await
         .context("could not wait for the driver")?;
+    if let Some(page) = page {
+        page.end().await;
+    }
     joined.unwrap_or_else(|_| anyhow::bail!("the driver panicked; its message is above"))
 }
 

@@ -4,6 +4,7 @@
 //! come in time fails the test with the logs of all processes. Dropping a process kills it.
 
 mod binaries;
+mod browser;
 mod cluster;
 mod netns;
 mod process;
@@ -13,6 +14,7 @@ mod shared;
 use std::time::Duration;
 
 pub use binaries::Binaries;
+pub use browser::{Browser, chromium};
 pub use cluster::{Cluster, ClusterSettings, pretend_data};
 pub use netns::{Machine, Network};
 pub use process::{Process, wait_until_gone};

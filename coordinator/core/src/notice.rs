@@ -333,6 +333,19 @@ impl Notice {
         }
     }
 
+    /// The generation that it is about, where it is about one.
+    pub fn generation(&self) -> Option<Generation> {
+        match self {
+            Self::Recovering { generation }
+            | Self::Formed { generation, .. }
+            | Self::Recovered { generation, .. }
+            | Self::Training { generation }
+            | Self::Ended { generation, .. }
+            | Self::AlsoFailed { generation, .. } => Some(*generation),
+            _ => None,
+        }
+    }
+
     /// A stable name of its kind, for programs that read the event file.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,11 +14,10 @@ use m2t_common::manifest::{CheckpointName, FORMAT, FileEntry, MANIFEST_FILE, Man
 use m2t_common::report::{CheckpointCost, CheckpointReport, News, Rendezvous, StepReport};
 use m2t_common::status::Status;
 use m2t_common::{DeviceIndex, Generation, Step};
-use m2t_coordinator::{Args, open, serve};
+use m2t_coordinator::{Args, Listeners, open, serve};
 use m2t_proto::wire;
 use m2t_proto::wire::coordinator_client::CoordinatorClient;
 use m2t_proto::wire::status_client::StatusClient;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
@@ -31,6 +31,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A coordinator that serves in this process.
 pub(crate) struct Running {
     pub(crate) address: String,
+    /// The page's address.
+    pub(crate) page: SocketAddr,
     pub(crate) stop: mpsc::Sender<()>,
     pub(crate) ended: JoinHandle<anyhow::Result<Outcome>>,
 }
@@ -50,19 +52,22 @@ pub(crate) fn args(output: &Path, more: &[&str]) -> Args {
 }
 
 pub(crate) async fn start(output: &Path) -> Running {
-    let opened = open(&args(output, &[])).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let args = args(output, &["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let opened = open(&args).unwrap();
+    let listeners = Listeners::bind(&args).await.unwrap();
+    let address = listeners.grpc.local_addr().unwrap();
+    let page = listeners.page.as_ref().unwrap().local_addr().unwrap();
+    let greeting = opened.greeting(&listeners).unwrap();
     assert!(
-        opened
-            .greeting(address)
-            .ends_with(&format!("listening on {address}"))
+        greeting.ends_with(&format!("page at http://{page}/\nlistening on {address}")),
+        "{greeting}"
     );
     let (stop, stopped) = mpsc::channel(1);
     Running {
         address: format!("http://{address}"),
+        page,
         stop,
-        ended: tokio::spawn(serve(opened, listener, stopped)),
+        ended: tokio::spawn(serve(opened, listeners, stopped)),
     }
 }
 

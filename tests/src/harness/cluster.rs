@@ -66,6 +66,7 @@ pub struct Cluster {
     settings: ClusterSettings,
     folder: TempDir,
     address: Option<SocketAddr>,
+    page: Option<String>,
     coordinator: Option<Process>,
     daemons: BTreeMap<String, Process>,
     network: Option<Network>,
@@ -86,6 +87,7 @@ impl Cluster {
             settings,
             folder,
             address: None,
+            page: None,
             coordinator: None,
             daemons: BTreeMap::new(),
             network: None,
@@ -141,7 +143,12 @@ impl Cluster {
         self.address.expect("the test started a coordinator")
     }
 
-    /// Starts the coordinator: first on a port of the system's choice, later on the same again.
+    /// Where the page is.
+    pub fn page(&self) -> String {
+        self.page.clone().expect("the test started a coordinator")
+    }
+
+    /// Starts the coordinator: first on ports of the system's choice, later on the same again.
     pub fn start_coordinator(&mut self) {
         let ip = self
             .network
@@ -169,10 +176,17 @@ impl Cluster {
         if let Some(min_devices) = self.settings.min_devices {
             command.args(["--min-devices", &min_devices.to_string()]);
         }
+        if let Some(page) = &self.page {
+            let address = page.trim_start_matches("http://").trim_end_matches('/');
+            command.args(["--http", address]);
+        }
         if let Some(network) = &self.network {
             command = network.coordinator().wrap(command.arg("--insecure"));
         }
         let coordinator = Process::start("coordinator", &mut command);
+        self.page = Some(coordinator.wait_for_line("where its page is", |line| {
+            line.split_once("page at ").map(|(_, address)| address.to_owned())
+        }));
         self.address = Some(coordinator.wait_for_line("where it listens", |line| {
             let (_, address) = line.split_once("listening on ")?;
             address
