@@ -1,5 +1,6 @@
 //! A bit flips in a device's memory: the replica check finds it.
 
+use m2t_common::Step;
 use m2t_common::status::PhaseName;
 use m2t_tests::harness::{Cluster, ClusterSettings};
 
@@ -65,6 +66,15 @@ fn the_checkpoints_of_a_corrupted_first_device_count_no_more() {
 #[test]
 fn two_devices_that_differ_pause_the_run_and_it_goes_on_from_before() {
     let mut cluster = two_daemons_of_one();
+    // On a slow disk the checkpoints would come after the comparison of step 40, and that of step 20 would be none yet.
+    let last = Step(32);
+    cluster.wait_for("the checkpoints before", |status| {
+        status
+            .checkpoint
+            .as_ref()
+            .is_some_and(|newest| newest.step >= last)
+    });
+    cluster.control.hold(41);
     let paused = cluster.wait_for("the pause", |status| status.phase == PhaseName::Paused);
     // Steps 24 and 32 were checkpointed since all agreed at step 20, and the run kept that of step 20.
     let said = "paused at step 20";
@@ -92,7 +102,7 @@ fn two_daemons_of_one() -> Cluster {
         ..checked()
     });
     cluster.control.corrupt("b:0", 30);
-    cluster.control.hold(41);
+    cluster.control.hold(40);
     cluster.start_coordinator();
     cluster.start_daemon("a", "cpu:1");
     cluster.start_daemon("b", "cpu:1");

@@ -171,6 +171,21 @@ fn a_linear_head_is_the_same_in_every_placement_and_after_a_kill() {
 }
 
 #[test]
+fn with_statistics_of_each_rank_those_of_rank_0_are_evaluated_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(folder.path());
+    let run = |daemons: &[(&str, &str)]| {
+        let local = format!("teacher_statistics = \"local\"\n{}", pretraining("full"));
+        let mut cluster = cluster(&data, local, daemons);
+        cluster.expect_exit(0);
+        figures(&cluster)
+    };
+    let one = run(&[("a", "cpu:1")]);
+    assert_eq!(one.len(), 8);
+    assert_eq!(run(&[("a", "cpu:2"), ("b", "cpu:1")]), one);
+}
+
+#[test]
 fn a_missing_folder_of_held_out_images_is_told_before_a_step() {
     let folder = tempfile::tempdir().unwrap();
     let data = pictures(folder.path());

@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 use crate::checkpoint;
 use crate::model::Network;
 use crate::model::norm::{FrozenNorm, Statistics, TeacherNorm};
-use crate::state::{State, activations, kind};
+use crate::state::{History, State, activations, kind};
 
 /// Images looked at in one go. Part of the result: libtorch may compute another number of images in another order.
 pub const CHUNK: u64 = 64;
@@ -34,11 +34,9 @@ pub struct FrozenEncoder {
 }
 
 impl FrozenEncoder {
-    /// The encoder of a state as it is now, sharing its memory: it must not outlive the next step. With local statistics, rank 0's
-    /// are taken, or those of the device's lowest rank where it does not host that.
-    pub fn of(recipe: &Recipe, state: &State, side: Side, rank: Rank) -> Self {
+    /// The encoder of a state as it is now, with these statistics, sharing its memory: it must not outlive the next step.
+    pub fn of(recipe: &Recipe, state: &State, side: Side, history: &History) -> Self {
         let network = Network::new(&recipe.model);
-        let history = state.history.of(rank);
         let (parameters, statistics) = match side {
             Side::Student => (&state.student, &history.student),
             Side::Teacher | Side::Random => (&state.teacher, &history.teacher),
@@ -82,7 +80,7 @@ impl FrozenEncoder {
             Side::Random => State::initial(&manifest.recipe, &[Rank(0)], Device::Cpu)?,
             Side::Student | Side::Teacher => restored(&manifest.recipe, &snapshot, &folder)?,
         };
-        let encoder = Self::of(&manifest.recipe, &state, linear.side, Rank(0));
+        let encoder = Self::of(&manifest.recipe, &state, linear.side, state.history.of(Rank(0)));
         let encoder = match linear.side {
             Side::Random => encoder.calibrated(train, (recipe.training.pixels, recipe.run.loader_threads))?,
             Side::Student | Side::Teacher => encoder,

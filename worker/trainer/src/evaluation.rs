@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use m2t_common::Step;
 use m2t_common::evaluation::{Evaluation, Method, Settings, Side};
 use m2t_common::machine_link::Boundary;
 use m2t_common::recipe::{Evaluate, LIGHT_HELD_OUT, LIGHT_MEMORY, Recipe};
-use m2t_common::{Rank, Step};
 use m2t_data::Index;
 use m2t_torch::TorchError;
 use m2t_torch::collective::{Collective, Op};
@@ -146,13 +146,13 @@ impl Exam {
     pub fn of_state(
         &self,
         (recipe, objective, state): (&Recipe, &Objective, &State),
-        rank: Rank,
         (group, meanwhile): (&dyn Collective, &dyn Meanwhile),
     ) -> Result<Outcome, Leave> {
+        let history = state.history.of_rank_0(recipe.training.world, group)?;
         match objective {
             Objective::Pretraining(_) => {
                 let encoders = [Side::Teacher, Side::Student]
-                    .map(|side| (side, FrozenEncoder::of(recipe, state, side, rank)));
+                    .map(|side| (side, FrozenEncoder::of(recipe, state, side, &history)));
                 self.of_encoders(state.step, &encoders, (group, meanwhile))
             }
             Objective::Linear { classifier, encoder } => {
@@ -161,7 +161,8 @@ impl Exam {
                     .linear
                     .as_ref()
                     .map_or(Side::Teacher, |linear| linear.side);
-                let judge = |images: &Tensor| judge(classifier, state, &encoder.features(images));
+                let judge =
+                    |images: &Tensor| judge(classifier, (state, &history.student), &encoder.features(images));
                 self.of_head((state.step, side), &judge, (group, meanwhile))
             }
         }

@@ -125,7 +125,7 @@ impl Encoder {
             Side::Teacher => evaluation::Side::Teacher,
         };
         Ok(Self {
-            frozen: FrozenEncoder::of(&recipe, &state, whose, Rank(0)),
+            frozen: FrozenEncoder::of(&recipe, &state, whose, state.history.of(Rank(0))),
             width: Network::new(&recipe.model).width().unsigned_abs(),
             step: manifest.step,
             state_digest: manifest.state_digest,

@@ -125,7 +125,7 @@ pub fn classify(question: &Question<'_>) -> anyhow::Result<Answer> {
         Features::Student | Features::Teacher => restored(&recipe, &snapshot, &folder)?,
         Features::Pixels | Features::Random => State::initial(&recipe, &[Rank(0)], Device::Cpu)?,
     };
-    let encoder = |side| FrozenEncoder::of(&recipe, &state, side, Rank(0));
+    let encoder = |side| FrozenEncoder::of(&recipe, &state, side, state.history.of(Rank(0)));
     let lens = match question.features {
         Features::Pixels => Lens::Pixels,
         Features::Student => Lens::Encoder(Box::new(encoder(Side::Student))),

@@ -273,11 +273,6 @@ impl Trainer {
         (self.state, self.objective)
     }
 
-    /// The first of this device's ranks.
-    pub fn lowest_rank(&self) -> Rank {
-        self.ranks[0]
-    }
-
     /// The group this device belongs to.
     pub fn group(&self) -> &Arc<dyn Collective> {
         &self.group

@@ -103,9 +103,8 @@ impl Training<'_> {
             told: Cell::new(Instant::now()),
         };
         let of = (recipe, &self.trainer.objective, &self.trainer.state);
-        let rank = self.trainer.lowest_rank();
         let mut news = Vec::new();
-        match exam.of_state(of, rank, (group, &meanwhile))? {
+        match exam.of_state(of, (group, &meanwhile))? {
             Outcome::Left(boundary) => return Ok(boundary),
             Outcome::Figures(figures) => news.extend(figures.into_iter().map(News::Evaluated)),
             Outcome::Failed(Refusal { reason }) => news.push(News::EvaluationFailed { step, reason }),

@@ -72,7 +72,7 @@ fn encoder() -> (Recipe, FrozenEncoder) {
     )
     .unwrap();
     let state = State::initial(&recipe, &[Rank(0)], Device::Cpu).unwrap();
-    let encoder = FrozenEncoder::of(&recipe, &state, Side::Teacher, Rank(0));
+    let encoder = FrozenEncoder::of(&recipe, &state, Side::Teacher, state.history.of(Rank(0)));
     (recipe, encoder)
 }
 
@@ -138,7 +138,11 @@ fn train(folder: &Path, head: &str) -> PathBuf {
     let Objective::Linear { classifier, .. } = &trainer.objective else {
         panic!("a linear head is trained");
     };
-    let logits = judge(classifier, &trainer.state, &held_out);
+    let logits = judge(
+        classifier,
+        (&trainer.state, &trainer.state.history.of(Rank(0)).student),
+        &held_out,
+    );
     let mut tally = Tally::default();
     tally.add(&logits, &right);
     let counts = [tally.n_images, tally.n_correct, tally.n_correct5].map(|n| n as i64);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex};
 
+use m2t_common::Rank;
 use m2t_common::recipe::written::{Source, resolve};
 use m2t_data::Cache;
 use m2t_data::synth::{Synth, generate};
@@ -142,7 +143,7 @@ fn of_state(exam: &Exam, recipe: &Recipe, group: &dyn Collective, meanwhile: &dy
     let state = State::initial(recipe, &[Rank(0)], Device::Cpu).unwrap();
     let objective = Objective::pretraining(recipe);
     let of = (recipe, &objective, &state);
-    exam.of_state(of, Rank(0), (group, meanwhile)).unwrap()
+    exam.of_state(of, (group, meanwhile)).unwrap()
 }
 
 /// The figures without what they took.

@@ -88,9 +88,14 @@ impl Statistics {
 
     /// The same, sharing its memory.
     pub fn share(&self) -> Self {
+        self.holding(self.mean.shallow_clone(), self.var.shallow_clone())
+    }
+
+    /// Others of the same layers.
+    pub fn holding(&self, mean: Tensor, var: Tensor) -> Self {
         Self {
-            mean: self.mean.shallow_clone(),
-            var: self.var.shallow_clone(),
+            mean,
+            var,
             layers: self.layers.clone(),
         }
     }

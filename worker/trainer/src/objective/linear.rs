@@ -48,9 +48,12 @@ fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Tensor {
     logits.cross_entropy_for_logits(labels)
 }
 
-/// What the head says of features [n, d], with its running statistics: logits [n, classes].
-pub fn judge(classifier: &Classifier, state: &State, features: &Tensor) -> Tensor {
-    let statistics: &Statistics = &state.history.of(Rank(0)).student;
+/// What the head says of features [n, d], with these running statistics: logits [n, classes].
+pub fn judge(
+    classifier: &Classifier,
+    (state, statistics): (&State, &Statistics),
+    features: &Tensor,
+) -> Tensor {
     let mut norm = FrozenNorm { statistics };
     tch::no_grad(|| classifier.forward(features, &state.student.views, &mut norm))
 }

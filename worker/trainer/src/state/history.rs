@@ -101,7 +101,7 @@ impl Histories {
                 let mut gathered = BTreeMap::new();
                 for rank in (0..world).map(Rank) {
                     // Every device takes part in each rank's turn; the rank's own device gives, the others add zeros.
-                    let mut vectors = self.of_any().map(|like| like.zeros_like());
+                    let mut vectors = self.any().views().map(|like| like.zeros_like());
                     if let Some(history) = histories.get(&rank) {
                         vectors = history.views();
                     }
@@ -126,14 +126,30 @@ impl Histories {
         }
     }
 
-    fn of_any(&self) -> [Tensor; 4] {
+    /// The one that is evaluated, on every device of a group, each of which must come here: rank 0's, or the one that all share.
+    ///
+    /// # Errors
+    /// When the group breaks.
+    pub fn of_rank_0(&self, world: u32, group: &dyn Collective) -> Result<History, TorchError> {
+        // Sorted by prefix, rank 0's is the first.
+        let gathered = self.gather(world, group)?.into_values().next();
+        let [mean, var, teacher_mean, teacher_var] = gathered
+            .expect("a world has at least one rank")
+            .map(|vector| vector.copy());
+        let like = self.any();
+        Ok(History {
+            student: like.student.holding(mean, var),
+            teacher: like.teacher.holding(teacher_mean, teacher_var),
+        })
+    }
+
+    fn any(&self) -> &History {
         match self {
-            Self::Shared(history) => history.views(),
+            Self::Shared(history) => history,
             Self::PerRank(histories) => histories
                 .values()
                 .next()
-                .expect("a device hosts at least one rank")
-                .views(),
+                .expect("a device hosts at least one rank"),
         }
     }
 }
