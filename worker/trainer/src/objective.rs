@@ -39,7 +39,7 @@ pub enum Images {
     Labelled {
         /// [B, 3, H, W], as views are.
         images: Tensor,
-        /// The class of each, [B], int64.
+        /// The class of each, `[B]`, int64.
         labels: Tensor,
     },
 }

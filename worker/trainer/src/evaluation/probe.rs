@@ -23,7 +23,7 @@ pub struct Sums {
     products: Tensor,
     /// Σ x of each class, [classes, D].
     sums: Tensor,
-    /// Images of each class, [classes].
+    /// Images of each class, `[classes]`.
     counts: Tensor,
 }
 
@@ -32,7 +32,7 @@ pub struct Sums {
 pub struct Probe {
     /// [D, classes].
     weight: Tensor,
-    /// [classes].
+    /// `[classes]`.
     bias: Tensor,
 }
 
