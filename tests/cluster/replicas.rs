@@ -102,7 +102,7 @@ fn two_daemons_of_one() -> Cluster {
         ..checked()
     });
     cluster.control.corrupt("b:0", 30);
-    cluster.control.hold(40);
+    cluster.control.hold(39);
     cluster.start_coordinator();
     cluster.start_daemon("a", "cpu:1");
     cluster.start_daemon("b", "cpu:1");
