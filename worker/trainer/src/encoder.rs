@@ -92,24 +92,20 @@ impl FrozenEncoder {
     fn cast(self, activations: Kind, device: Device) -> Self {
         let extent = self.network.encoder_extent;
         let parameters = self.network.layout.parameters[..extent.n_parameters].iter();
+        // Normalisations stay in float32 among activations in bfloat16.
+        let statistics = if activations == Kind::BFloat16 {
+            Kind::Float
+        } else {
+            activations
+        };
         let there = |(own, parameter): (&Tensor, &crate::model::layout::Parameter)| {
             use crate::model::layout::Role::{Convolution, NormBias, NormWeight};
-            let statistics = if activations == Kind::BFloat16 {
-                Kind::Float
-            } else {
-                activations
-            };
             let kind = match parameter.role {
                 Convolution => activations,
                 NormWeight | NormBias => statistics,
                 _ => own.kind(),
             };
             own.to_kind(kind).to_device(device)
-        };
-        let statistics = if activations == Kind::BFloat16 {
-            Kind::Float
-        } else {
-            activations
         };
         Self {
             weights: self.weights.iter().zip(parameters).map(there).collect(),

@@ -72,14 +72,7 @@ pub fn read(folder: &Path) -> Result<(Manifest, Snapshot), CheckpointError> {
 
 fn parse(folder: &Path, manifest: &Manifest, bytes: &[u8]) -> Result<Snapshot, CheckpointError> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(folder, format!("{STATE_FILE}: {e}")))?;
-    let named = |(name, view): (String, TensorView<'_>)| {
-        let tensor = NamedBytes {
-            dtype: view.dtype(),
-            shape: view.shape().to_vec(),
-            bytes: view.data().to_vec(),
-        };
-        (name, tensor)
-    };
+    let named = |(name, view): (String, TensorView<'_>)| (name, NamedBytes::from(view));
     Ok(Snapshot {
         step: manifest.step,
         tensors: file.tensors().into_iter().map(named).collect(),

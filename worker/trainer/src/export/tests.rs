@@ -259,14 +259,7 @@ fn read_pth(file: &Path) -> BTreeMap<String, NamedBytes> {
 fn read_safetensors(file: &Path) -> BTreeMap<String, NamedBytes> {
     let bytes = fs::read(file).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
-    let named = |(name, view): (String, TensorView<'_>)| {
-        let tensor = NamedBytes {
-            dtype: view.dtype(),
-            shape: view.shape().to_vec(),
-            bytes: view.data().to_vec(),
-        };
-        (name, tensor)
-    };
+    let named = |(name, view): (String, TensorView<'_>)| (name, NamedBytes::from(view));
     tensors.into_iter().map(named).collect()
 }
 

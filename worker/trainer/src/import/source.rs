@@ -119,14 +119,7 @@ impl Source {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(unknown)?;
         let about = header.metadata().clone().unwrap_or_default();
         let tensors = SafeTensors::deserialize(bytes).map_err(unknown)?.tensors();
-        let named = |(name, view): (String, TensorView<'_>)| {
-            let tensor = NamedBytes {
-                dtype: view.dtype(),
-                shape: view.shape().to_vec(),
-                bytes: view.data().to_vec(),
-            };
-            (name, tensor)
-        };
+        let named = |(name, view): (String, TensorView<'_>)| (name, NamedBytes::from(view));
         let tensors = tensors.into_iter().map(named).collect();
         Ok(Self::new(
             tensors,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use m2t_common::Step;
 use m2t_torch::bytes_of;
 use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use tch::{Kind, Tensor};
 
 use super::contents::{entries, vectors};
@@ -29,6 +30,16 @@ pub struct NamedBytes {
     pub shape: Vec<usize>,
     /// Elements in row-major order, little endian.
     pub bytes: Vec<u8>,
+}
+
+impl From<TensorView<'_>> for NamedBytes {
+    fn from(view: TensorView<'_>) -> Self {
+        Self {
+            dtype: view.dtype(),
+            shape: view.shape().to_vec(),
+            bytes: view.data().to_vec(),
+        }
+    }
 }
 
 /// A snapshot that is not one of this network.
