@@ -98,6 +98,7 @@ fn a_coordinator_that_is_gone_is_told_of_and_one_that_comes_back_is_found() {
     browser.wait_for("#phase", |text| text == "training");
     // Its orders carry the token of the new start.
     browser.click("#order-pause");
+    browser.wait_for("#answer", |text| text.starts_with("pausing: "));
     browser.wait_for("#phase", |text| text == "paused");
     // Nothing is wider than a phone.
     let wide =

@@ -168,8 +168,28 @@ impl Browser {
         }
     }
 
-    /// Clicks on the middle of an element, as a mouse does.
+    /// Clicks on the middle of an element, as a mouse does, once it stands still.
     pub fn click(&mut self, selector: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut middle = self.middle(selector);
+        loop {
+            std::thread::sleep(LOOK);
+            let next = self.middle(selector);
+            if next == middle {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{selector} moves still: {next}");
+            middle = next;
+        }
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event =
+                json!({ "type": kind, "x": middle[0], "y": middle[1], "button": "left", "clickCount": 1 });
+            self.call("Input.dispatchMouseEvent", &event);
+        }
+    }
+
+    /// Where the middle of an element is; it is brought into view.
+    fn middle(&mut self, selector: &str) -> Value {
         let middle = format!(
             "(() => {{ const element = document.querySelector({selector:?}); element.scrollIntoView({{ block: 'center' }}); \
              const box = element.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2, box.width]; }})()"
@@ -179,11 +199,7 @@ impl Browser {
             middle[2].as_f64().is_some_and(|width| width > 0.0),
             "{selector} cannot be seen"
         );
-        for kind in ["mousePressed", "mouseReleased"] {
-            let event =
-                json!({ "type": kind, "x": middle[0], "y": middle[1], "button": "left", "clickCount": 1 });
-            self.call("Input.dispatchMouseEvent", &event);
-        }
+        middle
     }
 
     /// What the page's scripts threw and what the page's own policy refused.

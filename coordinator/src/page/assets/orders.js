@@ -8,10 +8,17 @@ const meta = document.querySelector('meta[name="m2t-token"]');
 /** Whether the coordinator takes orders from this page. */
 export const mayOrder = () => meta.content !== "";
 
+/** Resolves when the token is the newest; an order waits for it. */
+let renewal = Promise.resolve();
+
 /** The coordinator was started again: its page has another token. */
-export async function renewToken() {
-  const page = new DOMParser().parseFromString(await (await fetch("/")).text(), "text/html");
-  meta.content = page.querySelector('meta[name="m2t-token"]')?.content ?? "";
+export function renewToken() {
+  const renewed = async () => {
+    const page = new DOMParser().parseFromString(await (await fetch("/")).text(), "text/html");
+    meta.content = page.querySelector('meta[name="m2t-token"]')?.content ?? "";
+  };
+  // Where it cannot be read, the order that is given with the old one is refused in words.
+  renewal = renewed().catch(() => {});
 }
 
 function answer(text, isRefused) {
@@ -21,6 +28,7 @@ function answer(text, isRefused) {
 }
 
 async function give(order) {
+  await renewal;
   try {
     const response = await fetch("/api/orders", {
       method: "POST",
