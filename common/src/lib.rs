@@ -4,6 +4,7 @@
 //! *device* is hardware (it hosts one rank or several); everything that must not depend on hardware is computed here,
 //! from the recipe and the step alone.
 
+pub mod access;
 pub mod evaluation;
 pub mod gpu;
 pub mod ids;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use m2t_coordinator::{Args, ExitCode as Code, Listeners, Opened, Refused};
+use m2t_coordinator::{Args, Command, ExitCode as Code, Listeners, Opened, Refused};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -25,7 +25,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<Code> {
+    if let Some(Command::Token(command)) = &args.command {
+        command.run(&mut std::io::stdout())?;
+        return Ok(Code::Finished);
+    }
     follow_parent()?;
+    raise_limit();
     let opened = m2t_coordinator::open(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -60,6 +65,19 @@ fn follow_parent() -> anyhow::Result<()> {
         "m2t train, which started this program, is gone"
     );
     Ok(())
+}
+
+/// As many open files as this process may have: each daemon and each watcher is one.
+fn raise_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("The limit of open files stays: {error}.");
+    }
 }
 
 /// The first SIGTERM or SIGINT asks the run to stop; the second ends this process at once.

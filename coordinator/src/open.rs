@@ -5,9 +5,11 @@ use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use m2t_common::Recipe;
+use m2t_common::access::Role;
 use m2t_common::recipe::load;
 use m2t_common::waits::Waits;
 use m2t_coordinator_core::{Core, DiskFacts, Settings};
@@ -18,6 +20,7 @@ use crate::chronicle::Chronicle;
 use crate::journal::{Journal, RedbJournal};
 use crate::listeners::{Http, Listeners};
 use crate::output::Output;
+use crate::security::Security;
 
 /// Something about the input was wrong; nothing was begun.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,7 @@ pub struct Opened {
     pub(crate) output: Output,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) chronicle: Chronicle,
+    pub(crate) security: Option<Arc<Security>>,
 }
 
 /// Opens a run, new or to be continued.
@@ -60,7 +64,6 @@ pub fn open(args: &Args) -> anyhow::Result<Opened> {
         );
         return Err(Refused::new(problem).into());
     }
-    refuse_reach(args)?;
     Waits::of(recipe.run.heartbeat_timeout)
         .check()
         .map_err(|e| Refused::new(e.to_string()))?;
@@ -87,23 +90,25 @@ pub fn open(args: &Args) -> anyhow::Result<Opened> {
     continue_or_begin(args, settings, output)
 }
 
-/// Beyond loopback only with consent.
-fn refuse_reach(args: &Args) -> Result<(), Refused> {
-    let http = match args.http {
-        Some(Http::At(address)) => Some(("--http", address, "watches")),
+/// Names and addresses that this host is reached by, for its certificate.
+fn names_of(args: &Args) -> Vec<String> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let page = match args.http {
+        Some(Http::At(address)) => Some(address),
         Some(Http::Off) | None => None,
     };
-    for (flag, address, does) in [Some(("--listen", args.listen, "attaches")), http]
-        .into_iter()
-        .flatten()
-    {
-        if !address.ip().is_loopback() && !args.insecure {
-            return Err(Refused::new(format!(
-                "{flag} {address} is reachable from other machines and nothing checks who {does}; add --insecure on a private network"
-            )));
-        }
-    }
-    Ok(())
+    let given = [Some(args.listen), page].into_iter().flatten();
+    let given = given.filter(|address| !address.ip().is_unspecified());
+    let mut names: Vec<String> = given.map(|address| address.ip().to_string()).collect();
+    names.extend([
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "::1".to_owned(),
+        host,
+    ]);
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Reads journal and checkpoints; refuses a recipe that is not theirs.
@@ -112,6 +117,11 @@ fn continue_or_begin(args: &Args, settings: Settings, mut output: Output) -> any
         .state
         .clone()
         .unwrap_or_else(|| output.folder().join("state"));
+    let security = if args.insecure {
+        None
+    } else {
+        Some(Arc::new(Security::open(&state, args, names_of(args))?))
+    };
     let (journal, records) = RedbJournal::open(&state)
         .map_err(|e| Refused::new(format!("{e:#}; choose another folder with --state")))?;
     let core = Core::new(settings.clone(), records).map_err(|e| Refused::new(e.to_string()))?;
@@ -132,12 +142,14 @@ fn continue_or_begin(args: &Args, settings: Settings, mut output: Output) -> any
         journal: Box::new(journal),
         output,
         checkpoints,
+        security,
     })
 }
 
 fn recipe(args: &Args) -> anyhow::Result<Recipe> {
+    let experiment = args.experiment.as_deref().unwrap_or_default();
     let read = |path: &Path| std::fs::read_to_string(path);
-    let resolved = load(&args.experiment, &args.set, args.world, read);
+    let resolved = load(experiment, &args.set, args.world, read);
     Ok(resolved.map_err(|e| Refused::new(e.to_string()))?.recipe)
 }
 
@@ -183,10 +195,32 @@ impl Opened {
         let _ = writeln!(text, "data {data}");
         let _ = writeln!(text, "output {}", settings.output.display());
         let grpc = reachable(address);
-        let _ = writeln!(text, "join with: m2t-worker --coordinator {grpc}");
-        let _ = writeln!(text, "watch with: m2t status --coordinator {grpc} --watch");
+        let access = |role| match &self.security {
+            Some(security) => format!("--token-file {}", security.token_file(role).display()),
+            None => "--insecure".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "join with: m2t-worker --coordinator {grpc} {}",
+            access(Role::Worker)
+        );
+        let watch = access(Role::Operator);
+        let _ = writeln!(
+            text,
+            "watch with: m2t status --coordinator {grpc} {watch} --watch"
+        );
+        if let Some(security) = &self.security {
+            let certificate = security.fingerprint().short();
+            let _ = writeln!(
+                text,
+                "certificate {certificate}; the page takes these tokens, too"
+            );
+        }
         if let Some(page) = &listeners.page {
-            let _ = writeln!(text, "page at http://{}/", reachable(page.local_addr()?));
+            let page = page.local_addr()?;
+            let is_sealed = self.security.is_some() && !page.ip().is_loopback();
+            let scheme = if is_sealed { "https" } else { "http" };
+            let _ = writeln!(text, "page at {scheme}://{}/", reachable(page));
         }
         let _ = write!(text, "listening on {address}");
         Ok(text)

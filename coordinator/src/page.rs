@@ -7,6 +7,8 @@
 //!  GET  /api/history?from=STEP   the series of the charts, at most 1024 buckets however long the run is
 //!  GET  /api/chronicle           generations, checkpoints, events, evaluations
 //!  POST /api/orders              pause, resume, stop, drain, readmit; see `guard` for who may
+//!  GET  /api/me                  who one is here; POST /api/login with a token, /api/logout
+//!  GET  /healthz                 200 while the run is led; for probes, without a token
 //!  GET  /metrics                 for Prometheus, text format 0.0.4
 //! ```
 //! It decides nothing: what is asked goes to the driver as gRPC's questions do. What strangers may cost is bounded: connections
@@ -14,11 +16,12 @@
 
 mod answers;
 mod assets;
-mod connections;
 mod guard;
 mod listener;
+mod login;
 mod orders;
 mod routes;
+mod session;
 mod stream;
 
 use std::sync::Arc;
@@ -31,7 +34,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::chronicle::Chronicle;
+use crate::doorway::Lock;
 use crate::driver::Command;
+use crate::gate::Refusals;
+use crate::security::Security;
 use guard::Guard;
 
 /// Who may watch the stream at once; others are told to ask for the status again and again.
@@ -52,6 +58,7 @@ struct Desk {
     published: watch::Receiver<Status>,
     chronicle: Chronicle,
     guard: Guard,
+    refusals: Arc<Refusals>,
     /// A permit a watcher.
     watchers: Arc<Semaphore>,
 }
@@ -65,8 +72,9 @@ impl Page {
         listener: TcpListener,
         queue: mpsc::WeakSender<Command>,
         published: watch::Receiver<Status>,
-        chronicle: Chronicle,
+        sees: (Chronicle, Option<Arc<Security>>, Arc<Refusals>),
     ) -> anyhow::Result<Self> {
+        let (chronicle, security, refusals) = sees;
         let address = listener
             .local_addr()
             .context("could not read the page's address")?;
@@ -74,13 +82,18 @@ impl Page {
             queue,
             published,
             chronicle,
-            guard: Guard::of(address).context("could not make the page's token")?,
+            guard: Guard::of(address, security.clone()).context("could not make the page's token")?,
+            refusals,
             watchers: Arc::new(Semaphore::new(MOST_WATCHERS as usize)),
         });
+        let lock = match security {
+            Some(security) if desk.guard.scheme() == "https" => Some(Lock::new(security, "http/1.1")?),
+            _ => None,
+        };
         let router = routes::router(Arc::clone(&desk));
         Ok(Self {
             desk,
-            serving: tokio::spawn(listener::serve(listener, router)),
+            serving: tokio::spawn(listener::serve(listener, lock, router)),
         })
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use m2t_common::access::Right;
 use m2t_common::machine_link::Outcome;
 use m2t_coordinator_core::Input;
 use m2t_proto::wire::control_server::ControlServer;
@@ -11,17 +12,30 @@ use m2t_proto::wire::coordinator_server::CoordinatorServer;
 use m2t_proto::wire::status_server::StatusServer;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
+use crate::doorway::{self, Lock};
 use crate::driver::{Command, Driver};
+use crate::gate::{Gate, Refusals};
 use crate::listeners::Listeners;
 use crate::open::Opened;
 use crate::page::Page;
+use crate::security::Security;
 use crate::service::Service;
 
 /// Commands that may wait for the driver; more, and the senders wait.
 const QUEUE: usize = 1024;
+/// Bytes of a daemon's message: the samples of a step, at most.
+const MOST_MESSAGE: usize = 4 << 20;
+/// Bytes of what is asked: at most a machine's name.
+const MOST_QUESTION: usize = 16 << 10;
+/// Bytes of a call's headers.
+const MOST_HEADERS: u32 = 16 << 10;
+/// Calls under way on one connection.
+const MOST_STREAMS: u32 = 16;
+/// How often an idle connection is asked whether its other end lives, and how long the answer may take.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 /// How long the last messages may take to go out.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -37,6 +51,11 @@ pub async fn serve(
 ) -> anyhow::Result<Outcome> {
     let (queue, commands) = mpsc::channel(QUEUE);
     let chronicle = opened.chronicle.clone();
+    let security = opened.security.clone();
+    let refusals = Refusals::new();
+    if let Some(security) = &security {
+        tokio::spawn(Arc::clone(security).keep());
+    }
     // Before the driver adds to what was.
     chronicle.recall();
     let (driver, disk, published) = Driver::new(opened, queue.downgrade());
@@ -45,7 +64,7 @@ pub async fn serve(
             listener,
             queue.downgrade(),
             published.clone(),
-            chronicle,
+            (chronicle, security.clone(), Arc::clone(&refusals)),
         )?),
         None => None,
     };
@@ -73,7 +92,7 @@ pub async fn serve(
             let _ = queue.send(Command::Input(Input::Stop)).await;
         }
     });
-    serve_grpc(service, listeners.grpc, ended).await?;
+    serve_grpc(service, listeners.grpc, ended, Entrance { security, refusals }).await?;
     let joined = tokio::task::spawn_blocking(move || driver.join())
         .await
         .context("could not wait for the driver")?;
@@ -83,11 +102,24 @@ pub async fn serve(
     joined.unwrap_or_else(|_| anyhow::bail!("the driver panicked; its message is above"))
 }
 
+/// Who comes in to gRPC.
+struct Entrance {
+    security: Option<Arc<Security>>,
+    refusals: Arc<Refusals>,
+}
+
 async fn serve_grpc(
     service: Arc<Service>,
     listener: TcpListener,
     ended: oneshot::Receiver<()>,
+    entrance: Entrance,
 ) -> anyhow::Result<()> {
+    let lock = entrance
+        .security
+        .clone()
+        .map(|security| Lock::new(security, "h2"))
+        .transpose()?;
+    let gate = |right| Gate::new(entrance.security.clone(), right, Arc::clone(&entrance.refusals));
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<CoordinatorServer<Service>>().await;
     health.set_serving::<StatusServer<Service>>().await;
@@ -106,22 +138,29 @@ async fn serve_grpc(
         let _ = ended.await;
         drop(said);
     };
+    let not_valid = "the descriptors of m2t.v1 are not valid";
+    let coordinator =
+        CoordinatorServer::from_arc(Arc::clone(&service)).max_decoding_message_size(MOST_MESSAGE);
+    let status = StatusServer::from_arc(Arc::clone(&service)).max_decoding_message_size(MOST_QUESTION);
+    let control = ControlServer::from_arc(service).max_decoding_message_size(MOST_QUESTION);
     let server = Server::builder()
-        .add_service(CoordinatorServer::from_arc(Arc::clone(&service)))
-        .add_service(StatusServer::from_arc(Arc::clone(&service)))
-        .add_service(ControlServer::from_arc(service))
-        .add_service(health_service)
-        .add_service(
-            reflection()
-                .build_v1()
-                .context("the descriptors of m2t.v1 are not valid")?,
-        )
-        .add_service(
-            reflection()
-                .build_v1alpha()
-                .context("the descriptors of m2t.v1 are not valid")?,
-        )
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), over);
+        .http2_keepalive_interval(Some(KEEP_ALIVE.0))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
+        .http2_max_header_list_size(MOST_HEADERS)
+        .max_concurrent_streams(MOST_STREAMS)
+        .add_service(InterceptedService::new(coordinator, gate(Right::Join)))
+        .add_service(InterceptedService::new(status, gate(Right::Watch)))
+        .add_service(InterceptedService::new(control, gate(Right::Order)))
+        .add_service(InterceptedService::new(health_service, gate(Right::Watch)))
+        .add_service(InterceptedService::new(
+            reflection().build_v1().context(not_valid)?,
+            gate(Right::Watch),
+        ))
+        .add_service(InterceptedService::new(
+            reflection().build_v1alpha().context(not_valid)?,
+            gate(Right::Watch),
+        ))
+        .serve_with_incoming_shutdown(doorway::incoming(listener, lock), over);
     let hurry = async move {
         // An error says that the sender is dropped: the run is over.
         while farewell.changed().await.is_ok() {}

@@ -2,14 +2,18 @@
 """Shows a run's status, from Python, by gRPC reflection alone: no generated code and no .proto file is needed.
 
     pip install grpcio grpcio-reflection
-    python3 status.py 127.0.0.1:7117            # the status now
-    python3 status.py 127.0.0.1:7117 --watch    # and again whenever it changes, until the run ends
+    python3 status.py 127.0.0.1:7117 --access outputs/my_run/state/security    # the status now
+    python3 status.py … --watch    # and again whenever it changes, until the run ends
+
+--access names a folder with two files of the coordinator's: root.pem, by which it is known, and viewer.token, which lets this program see
+the status and change nothing. Without it there is no encryption, for a coordinator that was started with --insecure.
 
 The coordinator describes its own messages (proto/proto/m2t/v1/status.proto tells what each field means). It is an example to copy
 and a test: see tests/cluster/clients.rs.
 """
 
 import argparse
+import pathlib
 import sys
 
 import grpc
@@ -38,6 +42,17 @@ class Service:
         return call(request(**fields))
 
 
+def channel_to(coordinator, access):
+    """A channel that knows the coordinator by its certificate and shows it a token."""
+    if access is None:
+        return grpc.insecure_channel(coordinator)
+    certificate = grpc.ssl_channel_credentials((access / "root.pem").read_bytes())
+    token = grpc.access_token_call_credentials((access / "viewer.token").read_text().strip())
+    # Every coordinator's certificate has this name, whatever its host is called.
+    named = [("grpc.ssl_target_name_override", "coordinator.m2t")]
+    return grpc.secure_channel(coordinator, grpc.composite_channel_credentials(certificate, token), named)
+
+
 def shown(status):
     """A line such as `training, world 32, step 400 of 5000`."""
     phase = status.DESCRIPTOR.fields_by_name["phase"].enum_type.values_by_number[status.phase].name
@@ -51,10 +66,11 @@ def shown(status):
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("coordinator", metavar="HOST:PORT", help="where the coordinator listens")
+    options.add_argument("--access", metavar="DIR", type=pathlib.Path, help="a folder with root.pem and viewer.token")
     options.add_argument("--watch", action="store_true", help="go on until the run ends")
     options = options.parse_args()
     try:
-        with grpc.insecure_channel(options.coordinator) as channel:
+        with channel_to(options.coordinator, options.access) as channel:
             services = ProtoReflectionDescriptorDatabase(channel).get_services()
             print("services:", *sorted(services))
             status = Service(channel, "m2t.v1.Status")

@@ -19,7 +19,8 @@ fn a_python_client_reads_status_and_stream_by_reflection_alone() {
     let mut cluster = two_daemons_of_two();
     cluster.control.hold(5);
     wait_held_at(&cluster, 5);
-    command.args([&cluster.address().to_string(), "--watch"]);
+    command.args([&cluster.address().to_string(), "--watch", "--access"]);
+    command.arg(cluster.output().join("state/security"));
     let mut client = Process::start("status.py", &mut command);
     client.wait_for_text(&format!("then: training, world 4, step 5 of {N_STEPS}"));
     cluster.control.hold(20);

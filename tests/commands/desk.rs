@@ -62,6 +62,7 @@ impl Desk {
             .envs(variables)
             .env_remove("RUST_LOG")
             .env("TMPDIR", self.folder.path())
+            .env("M2T_TOKENS", self.folder.path().join("tokens"))
             .current_dir(self.folder.path());
         Process::start(line, &mut command)
     }

@@ -96,9 +96,35 @@ const COORDINATOR: &[Row] = &[
         &["--min-devices 99", "at most 4"],
     ),
     (
-        "m2t-coordinator --experiment tiny.toml --listen 0.0.0.0:0",
+        "m2t-coordinator --experiment tiny.toml --tls-cert no.pem --tls-key no.key",
         2,
-        &["0.0.0.0:0", "--insecure"],
+        &["no.key"],
+    ),
+    (
+        "m2t-coordinator --experiment tiny.toml --tls-client-ca tiny.toml",
+        2,
+        &["--tls-client-ca tiny.toml", "PEM"],
+    ),
+    (
+        "m2t-coordinator --experiment tiny.toml --insecure --tls-cert a --tls-key b",
+        2,
+        &["--insecure", "--tls-cert"],
+    ),
+    (
+        "m2t-coordinator token new --role worker --state nowhere",
+        2,
+        &["nowhere", "--state"],
+    ),
+    ("m2t-coordinator token new --role owner --state x", 2, &["owner"]),
+    (
+        "m2t status --coordinator 127.0.0.1:1 --tls-ca tiny.toml",
+        2,
+        &["--tls-ca tiny.toml", "PEM"],
+    ),
+    (
+        "M2T_TOKEN=hush-hush m2t pause --coordinator 127.0.0.1:1",
+        2,
+        &["M2T_TOKEN", "holds no token"],
     ),
     (
         "m2t-coordinator --experiment tiny.toml --listen here",
@@ -220,11 +246,6 @@ const OPERATOR: &[Row] = &[
         "MACHINE=1 MACHINE_TOTAL=4 m2t train -f tiny.toml --data data",
         2,
         &["machine 1 of 4", "--coordinator"],
-    ),
-    (
-        "MACHINE=0 MACHINE_TOTAL=4 m2t train -f tiny.toml --data data",
-        2,
-        &["machine 0 of 4", "--insecure"],
     ),
     (
         "MACHINE=4 MACHINE_TOTAL=4 m2t train -f tiny.toml --data data",

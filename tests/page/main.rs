@@ -37,7 +37,7 @@ fn a_lost_trainer_is_seen_within_two_seconds_and_orders_are_carried_out() {
     let Some(program) = chromium() else { return };
     let mut cluster = held_at(13);
     let mut browser = Browser::start(&program, DESK);
-    browser.open(&cluster.page());
+    browser.open(&cluster.page_of_operator());
     browser.wait_for("#phase", |text| text == "training");
     browser.wait_for("#advance", |text| text.starts_with("13 of 60 steps"));
     browser.wait_for("#connection", |text| text == "live");
@@ -83,7 +83,7 @@ fn a_coordinator_that_is_gone_is_told_of_and_one_that_comes_back_is_found() {
     let Some(program) = chromium() else { return };
     let mut cluster = held_at(13);
     let mut browser = Browser::start(&program, PHONE);
-    browser.open(&cluster.page());
+    browser.open(&cluster.page_of_operator());
     browser.wait_for("#phase", |text| text == "training");
     cluster.coordinator().kill();
     browser.wait_for("#gone", |text| {
@@ -96,7 +96,7 @@ fn a_coordinator_that_is_gone_is_told_of_and_one_that_comes_back_is_found() {
     browser.wait_for("#connection", |text| text == "live");
     assert_eq!(browser.text("#gone"), "");
     browser.wait_for("#phase", |text| text == "training");
-    // Its orders carry the token of the new start.
+    // The session outlives the coordinator's start.
     browser.click("#order-pause");
     browser.wait_for("#answer", |text| text.starts_with("pausing: "));
     browser.wait_for("#phase", |text| text == "paused");
@@ -113,7 +113,7 @@ fn without_a_stream_the_page_asks_again_and_again_until_it_has_one() {
     let mut cluster = held_at(13);
     let mut browser = Browser::start(&program, DESK);
     browser.block(&["*/api/stream"]);
-    browser.open(&cluster.page());
+    browser.open(&cluster.page_of_operator());
     browser.wait_for("#connection", |text| text == "asking again and again");
     browser.wait_for("#advance", |text| text.starts_with("13 of 60 steps"));
     cluster.control.hold(14);
@@ -125,4 +125,46 @@ fn without_a_stream_the_page_asks_again_and_again_until_it_has_one() {
     browser.wait_for("#connection", |text| text == "the run has ended");
     cluster.expect_exit(0);
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn whoever_logs_in_as_a_viewer_sees_all_and_steers_nothing() {
+    let Some(program) = chromium() else { return };
+    let cluster = held_at(13);
+    let token = |role: &str| std::fs::read_to_string(cluster.token_file(role)).unwrap();
+    let (viewer, operator) = (token("viewer"), token("operator"));
+    let mut browser = Browser::start(&program, PHONE);
+    browser.open(&cluster.page());
+    browser.wait_for("#login-title", |text| text == "Log in");
+    assert_eq!(browser.text("#phase"), "…", "nothing is seen before");
+    // A token that was cut off is refused, and not said again.
+    browser.type_into("#login-token", &viewer.trim()[..60]);
+    browser.click("#login-yes");
+    let said = browser.wait_for("#login-answer", |text| !text.is_empty());
+    assert!(
+        said.contains("copy it whole") && !said.contains(&viewer[40..60]),
+        "{said}"
+    );
+    browser.type_into("#login-token", &viewer);
+    browser.click("#login-yes");
+    browser.wait_for("#phase", |text| text == "training");
+    browser.wait_for("#role", |text| text == "logged in as viewer");
+    assert_eq!(browser.text("#order-pause"), "", "a viewer has no buttons");
+
+    browser.click("#logout");
+    browser.wait_for("#login-title", |text| text == "Log in");
+    browser.type_into("#login-token", &operator);
+    browser.click("#login-yes");
+    browser.wait_for("#role", |text| text == "logged in as operator");
+    browser.click("#order-pause");
+    browser.wait_for("#answer", |text| text.starts_with("pausing: "));
+    browser.wait_for("#phase", |text| text == "paused");
+    // A token in the address is wiped from it.
+    browser.open("about:blank");
+    browser.open(&cluster.page_of_operator());
+    browser.wait_for("#phase", |text| text == "paused");
+    let hash = browser.evaluate("location.hash + document.cookie");
+    assert_eq!(hash, "", "no script can read the session");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+    cluster.control.release();
 }

@@ -21,17 +21,17 @@ use m2t_common::{DeviceIndex, GpuName, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-pub use link::{BadCoordinator, CoordinatorAddress};
 use trainers::Trainers;
 
+use crate::contact::Contact;
 use crate::ending::Ending;
 use crate::supervisor::{Effect, Identity, Input, Notice, Supervisor};
 
 /// What a daemon is started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the coordinator listens.
-    pub coordinator: CoordinatorAddress,
+    /// The coordinator, and how to be let in.
+    pub coordinator: Contact,
     /// The machine.
     pub identity: Identity,
     /// Those of its devices that are GPUs.

@@ -21,6 +21,9 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
+use clap::Args;
+
+use crate::contact::{AccessArgs, Contact, CoordinatorAddress};
 
 /// The variable by which a program that `m2t train` starts learns whom to end with.
 pub const FOLLOW_PARENT: &str = "M2T_FOLLOW_PARENT";
@@ -42,6 +45,27 @@ pub fn follow_parent() -> anyhow::Result<()> {
         "m2t train, which started this program, is gone"
     );
     Ok(())
+}
+
+/// Which coordinator is asked, and what is shown to it.
+#[derive(Args, Clone, Debug)]
+pub struct Whom {
+    /// Where the coordinator listens.
+    #[arg(long, default_value = "127.0.0.1:7117", value_name = "HOST:PORT")]
+    coordinator: CoordinatorAddress,
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+impl Whom {
+    /// The coordinator.
+    ///
+    /// # Errors
+    /// [`Refused`] where what is to be shown cannot be used.
+    pub fn contact(&self) -> Result<Contact, Refused> {
+        Contact::new(self.coordinator.clone(), &self.access)
+            .map_err(|error| Refused::new(crate::ending::sentence(&error)))
+    }
 }
 
 /// Something that was typed was refused; nothing was begun. In one sentence.

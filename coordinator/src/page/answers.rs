@@ -24,6 +24,14 @@ pub(super) struct Asked {
     from: Step,
 }
 
+/// Whether the run is led; tells nothing of it, so that anybody may ask.
+pub(super) async fn health(State(desk): State<Arc<Desk>>) -> Response {
+    match desk.status().await {
+        Some(_) => "ok\n".into_response(),
+        None => over(),
+    }
+}
+
 /// What `m2t status --json` writes.
 pub(super) async fn status(State(desk): State<Arc<Desk>>) -> Response {
     match desk.status().await {

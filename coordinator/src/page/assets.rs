@@ -29,6 +29,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("timeline.js", SCRIPT, include_str!("assets/timeline.js")),
     ("tables.js", SCRIPT, include_str!("assets/tables.js")),
     ("orders.js", SCRIPT, include_str!("assets/orders.js")),
+    ("session.js", SCRIPT, include_str!("assets/session.js")),
 ];
 
 /// The page, with the token for its orders where it may give any.

@@ -1,21 +1,24 @@
 //! Who may see the page and who may give orders on it.
 //!
-//! Until operators have tokens of their own, orders are taken on loopback only, from the page itself. Three things tell it from what
-//! another site in the same browser could send:
-//! - `Host` is a name of this machine for itself. A site whose name was made to point here (DNS rebinding) has another. Asked of
-//!   everything on loopback, for a status is nobody else's business either.
+//! With security, whoever shows a token: a browser logs in with one and gets a session (`session`), Prometheus and scripts send a viewer's
+//! token with each request. Without it (`--insecure`) everybody may look, and orders are taken on loopback only, from the page itself.
+//! Three things tell what a page sends from what another site in the same browser could send:
+//! - `Host` is a name of this machine for itself, on loopback. A site whose name was made to point here (DNS rebinding) has another.
 //! - `Origin` is this page's. Browsers write it themselves, and no script can change it.
-//! - a header with the token of this start of the coordinator, which only the page knows: other sites cannot read the page.
-//!
-//! An operator's token will take the place of [`Orders::FromThePage`]: what it lets through is decided in
-//! [`Guard::may_order`] and nowhere else.
+//! - a session, which another site's requests do not carry; without security a header with the token of this start of the coordinator, which
+//!   only the page knows.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderName, header};
-use rustix::rand::{GetRandomFlags, getrandom};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use m2t_common::access::{self, Right, Role};
 
-/// The header that carries the token.
+use super::session;
+use crate::gate::whole;
+use crate::security::{Security, random};
+
+/// The header that carries the token of this start.
 pub(super) const TOKEN: HeaderName = HeaderName::from_static("m2t-token");
 
 /// Why a request is refused.
@@ -34,24 +37,50 @@ pub(super) enum Denied {
     Token,
     /// The page can be reached from elsewhere.
     #[error(
-        "this page can be reached from other machines, so it takes no orders; give them with m2t, or serve it on loopback (--http 127.0.0.1:7118)"
+        "this page can be reached from other machines and nothing checks who asks, so it takes no orders; give them with m2t, or start the coordinator without --insecure"
     )]
     Beyond,
+    /// What was shown lets nobody in.
+    #[error(transparent)]
+    Access(#[from] access::Denied),
+}
+
+impl Denied {
+    /// As HTTP says it.
+    pub(super) fn code(&self) -> StatusCode {
+        match self {
+            Self::Access(access::Denied::NotAllowed { .. } | access::Denied::SentWhole(_)) => {
+                StatusCode::FORBIDDEN
+            }
+            Self::Access(_) => StatusCode::UNAUTHORIZED,
+            Self::Host | Self::Origin | Self::Token | Self::Beyond => StatusCode::FORBIDDEN,
+        }
+    }
 }
 
 /// Keeps out what should not come in.
 #[derive(Debug)]
 pub(super) struct Guard {
-    orders: Orders,
+    entry: Entry,
+    reach: Reach,
 }
 
-/// Whose orders are taken.
+/// Who comes in.
 #[derive(Debug)]
-enum Orders {
-    /// Of whoever sits at this machine and has opened the page, which knows this token.
-    FromThePage(String),
-    /// Nobody's: the page can be reached from elsewhere.
-    None,
+enum Entry {
+    /// Whoever shows a token.
+    ByToken(Arc<Security>),
+    /// Everybody; orders are taken from the page that knows this.
+    Free(String),
+}
+
+/// From where the page can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// This machine, in plain HTTP.
+    Loopback,
+    /// Others, too: with security in HTTPS.
+    Beyond,
 }
 
 impl Guard {
@@ -59,46 +88,102 @@ impl Guard {
     ///
     /// # Errors
     /// When the system has no randomness.
-    pub(super) fn of(address: SocketAddr) -> std::io::Result<Self> {
-        let orders = if address.ip().is_loopback() {
-            Orders::FromThePage(token()?)
-        } else {
-            Orders::None
+    pub(super) fn of(address: SocketAddr, security: Option<Arc<Security>>) -> std::io::Result<Self> {
+        let entry = match security {
+            Some(security) => Entry::ByToken(security),
+            None => Entry::Free(blake3::Hash::from_bytes(random()?).to_hex().to_string()),
         };
-        Ok(Self { orders })
+        let reach = if address.ip().is_loopback() {
+            Reach::Loopback
+        } else {
+            Reach::Beyond
+        };
+        Ok(Self { entry, reach })
     }
 
-    /// The token for the page to carry; none where no orders are taken.
+    /// What browsers log in against; none where everybody may look.
+    pub(super) fn security(&self) -> Option<&Security> {
+        match &self.entry {
+            Entry::ByToken(security) => Some(security),
+            Entry::Free(_) => None,
+        }
+    }
+
+    /// What is before the page's name: TLS where a token could else be read on the way.
+    pub(super) fn scheme(&self) -> &'static str {
+        match (&self.entry, self.reach) {
+            (Entry::ByToken(_), Reach::Beyond) => "https",
+            _ => "http",
+        }
+    }
+
+    /// The token for the page to carry; none where it gives no orders or has a session for that.
     pub(super) fn token(&self) -> Option<&str> {
-        match &self.orders {
-            Orders::FromThePage(token) => Some(token),
-            Orders::None => None,
+        match (&self.entry, self.reach) {
+            (Entry::Free(token), Reach::Loopback) => Some(token),
+            _ => None,
         }
     }
 
     /// Whether a request may be answered at all.
     pub(super) fn may_ask(&self, headers: &HeaderMap) -> Result<(), Denied> {
-        match &self.orders {
-            Orders::FromThePage(_) if !is_loopback(text(headers, &header::HOST)) => Err(Denied::Host),
+        match self.reach {
+            Reach::Loopback if !is_loopback(text(headers, &header::HOST)) => Err(Denied::Host),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether it may see the run.
+    pub(super) fn may_watch(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        self.role(headers, Right::Watch).map(|_| ())
+    }
+
+    /// The role of whoever asks; none where there are no roles.
+    pub(super) fn role(&self, headers: &HeaderMap, right: Right) -> Result<Option<Role>, Denied> {
+        let Entry::ByToken(security) = &self.entry else {
+            return Ok(None);
+        };
+        let role = match session::of(headers, security) {
+            Some(token) => security.check_bearer(&access::Bearer(token))?,
+            None => match text(headers, &header::AUTHORIZATION) {
+                "" => return Err(access::Denied::Nothing(right).into()),
+                said => whole(security, said)?,
+            },
+        };
+        if role.may(right) {
+            Ok(Some(role))
+        } else {
+            Err(access::Denied::NotAllowed { role, right }.into())
         }
     }
 
     /// Whether a request may give orders.
     pub(super) fn may_order(&self, headers: &HeaderMap) -> Result<(), Denied> {
-        let Orders::FromThePage(token) = &self.orders else {
+        if matches!(&self.entry, Entry::Free(_)) && self.reach == Reach::Beyond {
             return Err(Denied::Beyond);
-        };
-        let host = text(headers, &header::HOST);
-        if text(headers, &header::ORIGIN).strip_prefix("http://") != Some(host) {
-            return Err(Denied::Origin);
         }
-        // Hashes compare in constant time.
-        let said = blake3::hash(text(headers, &TOKEN).as_bytes());
-        if said == blake3::hash(token.as_bytes()) {
+        self.is_own(headers)?;
+        match &self.entry {
+            Entry::ByToken(_) => self.role(headers, Right::Order).map(|_| ()),
+            Entry::Free(token) => {
+                // Hashes compare in constant time.
+                let said = blake3::hash(text(headers, &TOKEN).as_bytes());
+                if said == blake3::hash(token.as_bytes()) {
+                    Ok(())
+                } else {
+                    Err(Denied::Token)
+                }
+            }
+        }
+    }
+
+    /// Whether it was this page that sent it.
+    pub(super) fn is_own(&self, headers: &HeaderMap) -> Result<(), Denied> {
+        let own = format!("{}://{}", self.scheme(), text(headers, &header::HOST));
+        if text(headers, &header::ORIGIN) == own {
             Ok(())
         } else {
-            Err(Denied::Token)
+            Err(Denied::Origin)
         }
     }
 }
@@ -115,15 +200,6 @@ fn is_loopback(host: &str) -> bool {
         None => host.split(':').next().unwrap_or_default(),
     };
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn token() -> std::io::Result<String> {
-    let mut bytes = [0; 32];
-    let n_bytes = getrandom(&mut bytes, GetRandomFlags::empty())?;
-    if n_bytes < bytes.len() {
-        return Err(std::io::Error::other("too little randomness"));
-    }
-    Ok(blake3::Hash::from_bytes(bytes).to_hex().to_string())
 }
 
 #[cfg(test)]
@@ -161,7 +237,7 @@ mod tests {
 
     #[test]
     fn orders_come_from_the_page_alone() {
-        let guard = Guard::of("127.0.0.1:7118".parse().unwrap()).unwrap();
+        let guard = Guard::of("127.0.0.1:7118".parse().unwrap(), None).unwrap();
         let token = guard.token().unwrap();
         assert_eq!(token.len(), 64);
         let host = (header::HOST, "localhost:7118");
@@ -189,11 +265,11 @@ mod tests {
 
     #[test]
     fn a_page_that_can_be_reached_from_elsewhere_takes_none() {
-        let guard = Guard::of("0.0.0.0:7118".parse().unwrap()).unwrap();
+        let guard = Guard::of("0.0.0.0:7118".parse().unwrap(), None).unwrap();
         assert_eq!(guard.token(), None);
         assert_eq!(guard.may_ask(&headers(&[(header::HOST, "node7:7118")])), Ok(()));
         assert_eq!(guard.may_order(&HeaderMap::new()), Err(Denied::Beyond));
-        let local = Guard::of("[::1]:7118".parse().unwrap()).unwrap();
+        let local = Guard::of("[::1]:7118".parse().unwrap(), None).unwrap();
         assert_eq!(
             local.may_ask(&headers(&[(header::HOST, "evil.example")])),
             Err(Denied::Host)

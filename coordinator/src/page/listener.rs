@@ -14,7 +14,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::connections::{Connection, Connections};
+use crate::connections::{Connection, Connections};
+use crate::doorway::{Lock, Wire};
 
 /// How long a request may take to come in, and a connection may say nothing.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -30,15 +31,15 @@ const MOST_HEADER_LINES: usize = 64;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` on `listener` for ever.
-pub(super) async fn serve(listener: TcpListener, router: Router) {
-    let connections = Connections::default();
+pub(super) async fn serve(listener: TcpListener, lock: Option<Lock>, router: Router) {
+    let connections = Connections::few();
     let mut was_told = false;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 // One that finds no place is closed.
                 if let Some(connection) = connections.admit() {
-                    tokio::spawn(attend(stream, connection, router.clone()));
+                    tokio::spawn(attend(stream, lock.clone(), connection, router.clone()));
                 }
             }
             Err(error) => {
@@ -55,9 +56,23 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
 }
 
 /// Serves one connection until it ends, gives way or has lasted long enough.
-async fn attend(stream: TcpStream, connection: Connection, router: Router) {
+async fn attend(stream: TcpStream, lock: Option<Lock>, connection: Connection, router: Router) {
     // Without it a small event waits for the answer to the one before.
     let _ = stream.set_nodelay(true);
+    let wire = match lock {
+        None => Wire::Plain(stream),
+        Some(lock) => {
+            let opened = tokio::select! {
+                opened = lock.open(stream) => opened,
+                () = connection.gives_way() => return,
+            };
+            match opened {
+                Ok((wire, _)) => wire,
+                // Whoever does not get through has seen why.
+                Err(_) => return,
+            }
+        }
+    };
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request| answer(&router, &connection, request));
     let serving = http1::Builder::new()
@@ -65,7 +80,7 @@ async fn attend(stream: TcpStream, connection: Connection, router: Router) {
         .header_read_timeout(HEADERS_WITHIN)
         .max_buf_size(MOST_HEADERS)
         .max_headers(MOST_HEADER_LINES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(wire), service);
     tokio::select! {
         // Whoever broke off has seen why.
         _ = serving => {}

@@ -52,7 +52,7 @@ pub(super) async fn order(
     asked: Result<Json<Asked>, JsonRejection>,
 ) -> Response {
     if let Err(denied) = desk.guard.may_order(&headers) {
-        return refuse(StatusCode::FORBIDDEN, denied.to_string());
+        return refuse(denied.code(), denied.to_string());
     }
     let order = match asked {
         Ok(Json(asked)) => asked.into(),

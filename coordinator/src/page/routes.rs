@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 
-use super::{Desk, answers, assets, orders, stream};
+use super::{Desk, answers, assets, login, orders, stream};
 
 /// Bytes of a request's body: an order is a line.
 const MOST_BODY: usize = 4 << 10;
@@ -45,15 +45,22 @@ pub(super) fn refuse(status: StatusCode, reason: impl Into<String>) -> Response 
 
 /// All routes.
 pub(super) fn router(desk: Arc<Desk>) -> Router {
-    Router::new()
-        .route("/", get(assets::index))
-        .route("/assets/{name}", get(assets::asset))
+    let of_the_run = Router::new()
         .route("/api/status", get(answers::status))
         .route("/api/stream", get(stream::stream))
         .route("/api/history", get(answers::history))
         .route("/api/chronicle", get(answers::chronicle))
-        .route("/api/orders", post(orders::order))
         .route("/metrics", get(answers::metrics))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&desk), let_watch));
+    Router::new()
+        .route("/", get(assets::index))
+        .route("/assets/{name}", get(assets::asset))
+        .route("/healthz", get(answers::health))
+        .route("/api/me", get(login::me))
+        .route("/api/login", post(login::login))
+        .route("/api/logout", post(login::logout))
+        .route("/api/orders", post(orders::order))
+        .merge(of_the_run)
         .fallback(nothing)
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), watch_over))
@@ -64,11 +71,19 @@ async fn nothing() -> Response {
     refuse(StatusCode::NOT_FOUND, "there is nothing here; the page is at /")
 }
 
+/// Lets those see the run who may.
+async fn let_watch(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    match desk.guard.may_watch(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(denied) => refuse(denied.code(), denied.to_string()),
+    }
+}
+
 /// Refuses what the guard refuses, and gives every answer its headers.
 async fn watch_over(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
     let mut response = match desk.guard.may_ask(request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(denied) => refuse(StatusCode::FORBIDDEN, denied.to_string()),
+        Err(denied) => refuse(denied.code(), denied.to_string()),
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {

@@ -17,8 +17,8 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Desk;
-use super::connections::{Connection, Request};
 use super::routes::refuse;
+use crate::connections::{Connection, Request};
 
 /// The status goes out to a watcher at most this often.
 const EVERY: Duration = Duration::from_millis(250);

@@ -7,6 +7,7 @@
     reason = "tests; clippy knows only the functions marked as such"
 )]
 
+mod access;
 mod page;
 mod reflection;
 mod support;
@@ -202,11 +203,6 @@ fn arguments_that_mean_nothing_are_refused() {
     let (_folder, output) = folder();
     for (more, expected) in [
         (vec!["--min-devices", "3"], "more than the world of 2 ranks"),
-        (vec!["--listen", "0.0.0.0:0"], "add --insecure"),
-        (
-            vec!["--http", "0.0.0.0:0"],
-            "nothing checks who watches; add --insecure",
-        ),
         (vec!["--set", "batch=7"], "batch = 7 does not divide by world"),
         (vec!["--set", "learning=7"], "learning"),
     ] {

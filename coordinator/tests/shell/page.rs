@@ -15,20 +15,20 @@ use tokio::net::TcpStream;
 use crate::support::{PATIENCE, Pair, Running, committed, folder, start, wait_until};
 
 /// An answer, whole.
-struct Answer {
-    code: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
 /// Sends these bytes on a connection of their own and reads until it ends.
-async fn send(page: SocketAddr, bytes: &str) -> Answer {
+pub(crate) async fn send(page: SocketAddr, bytes: &str) -> Answer {
     let answered = async {
         let mut stream = TcpStream::connect(page).await?;
         stream.write_all(bytes.as_bytes()).await?;
@@ -45,7 +45,7 @@ async fn send(page: SocketAddr, bytes: &str) -> Answer {
     }
 }
 
-async fn get(page: SocketAddr, path: &str) -> Answer {
+pub(crate) async fn get(page: SocketAddr, path: &str) -> Answer {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {page}\r\nConnection: close\r\n\r\n");
     send(page, &request).await
 }
@@ -431,8 +431,15 @@ async fn prometheus_finds_nothing_to_mend() {
         said, "",
         "every metric has a help, a type and a name with its unit"
     );
-    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus/prometheus.yml");
-    let said = promtool(&["check", "config", config], "").unwrap();
+    // As a user has it: with a viewer's token beside it.
+    let as_used = tempfile::tempdir().unwrap();
+    for file in ["prometheus.yml", "alerts.yml"] {
+        let path = format!("{}/../deploy/prometheus/{file}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::copy(path, as_used.path().join(file)).unwrap();
+    }
+    std::fs::write(as_used.path().join("viewer.token"), "m2t.viewer").unwrap();
+    let config = as_used.path().join("prometheus.yml");
+    let said = promtool(&["check", "config", config.to_str().unwrap()], "").unwrap();
     assert!(said.contains("12 rules found"), "{said}");
     let cases = concat!(
         env!("CARGO_MANIFEST_DIR"),

@@ -47,6 +47,7 @@ pub(crate) fn args(output: &Path, more: &[&str]) -> Args {
         experiment.to_str().unwrap(),
         "--output",
         output.to_str().unwrap(),
+        "--insecure",
     ];
     Args::parse_from(fixed.iter().chain(more))
 }

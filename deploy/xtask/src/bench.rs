@@ -270,7 +270,9 @@ fn work_folder(workspace: &Workspace, name: &str) -> Result<PathBuf> {
 
 impl Bench<'_> {
     fn program(&self, name: &str) -> Command {
-        Command::new(self.workspace.program(name))
+        let mut command = Command::new(self.workspace.program(name));
+        command.env("M2T_TOKENS", self.work.join("tokens"));
+        command
     }
 
     /// The Python of the baselines; the packages of `.python/` are its own, whatever libtorch this process runs with.

@@ -204,7 +204,9 @@ impl Chaos<'_> {
     }
 
     fn program(&self, name: &str) -> std::process::Command {
-        std::process::Command::new(self.workspace.program(name))
+        let mut command = std::process::Command::new(self.workspace.program(name));
+        command.env("M2T_TOKENS", self.work.join("tokens"));
+        command
     }
 }
 

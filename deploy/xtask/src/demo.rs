@@ -130,7 +130,10 @@ impl Stage<'_> {
 
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.workspace.program(name));
-        command.current_dir(&self.workspace.root).stdin(Stdio::null());
+        command
+            .current_dir(&self.workspace.root)
+            .env("M2T_TOKENS", self.work.join("tokens"))
+            .stdin(Stdio::null());
         command
     }
 

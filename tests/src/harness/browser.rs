@@ -188,6 +188,15 @@ impl Browser {
         }
     }
 
+    /// Puts a text into a field, as pasting does.
+    pub fn type_into(&mut self, selector: &str, text: &str) {
+        let focus = format!(
+            "(() => {{ const field = document.querySelector({selector:?}); field.focus(); field.select(); }})()"
+        );
+        self.evaluate(&focus);
+        self.call("Input.insertText", &json!({ "text": text.trim() }));
+    }
+
     /// Where the middle of an element is; it is brought into view.
     fn middle(&mut self, selector: &str) -> Value {
         let middle = format!(

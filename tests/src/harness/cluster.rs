@@ -148,6 +148,18 @@ impl Cluster {
         self.page.clone().expect("the test started a coordinator")
     }
 
+    /// Where the page is, for a browser that logs in as an operator on its way.
+    pub fn page_of_operator(&self) -> String {
+        let token =
+            std::fs::read_to_string(self.token_file("operator")).expect("the coordinator made tokens");
+        format!("{}#token={}", self.page(), token.trim())
+    }
+
+    /// The file of a role's token.
+    pub fn token_file(&self, role: &str) -> PathBuf {
+        self.output().join(format!("state/security/{role}.token"))
+    }
+
     /// Starts the coordinator: first on ports of the system's choice, later on the same again.
     pub fn start_coordinator(&mut self) {
         let ip = self
@@ -158,7 +170,7 @@ impl Cluster {
             });
         let listen = self.address.unwrap_or(SocketAddr::new(ip, 0)).to_string();
         let data = self.settings.data.clone().unwrap_or_else(|| self.path("data"));
-        let mut command = Command::new(Binaries::get().path("m2t-coordinator"));
+        let mut command = self.program("m2t-coordinator");
         command
             .current_dir(self.folder.path())
             .args([
@@ -181,7 +193,7 @@ impl Cluster {
             command.args(["--http", address]);
         }
         if let Some(network) = &self.network {
-            command = network.coordinator().wrap(command.arg("--insecure"));
+            command = network.coordinator().wrap(&command);
         }
         let coordinator = Process::start("coordinator", &mut command);
         self.page = Some(coordinator.wait_for_line("where its page is", |line| {
@@ -213,7 +225,7 @@ impl Cluster {
     /// A daemon that the cluster does not keep; a name or trainer in `more` wins.
     pub fn daemon_process(&self, name: &str, devices: &str, more: &[&str]) -> Process {
         let address = self.address().to_string();
-        let mut command = Command::new(Binaries::get().path("m2t-worker"));
+        let mut command = self.program("m2t-worker");
         command
             .args(["--coordinator", &address, "--devices", devices])
             .args(more);
@@ -237,10 +249,17 @@ impl Cluster {
         Process::start(&format!("daemon {name}"), &mut command)
     }
 
+    /// A program of this cluster's user, with a keyring of its own.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(Binaries::get().path(name));
+        command.env("M2T_TOKENS", self.path("tokens"));
+        command
+    }
+
     /// The operator tool, pointed at this coordinator.
     pub fn m2t(&self, arguments: &[&str]) -> Process {
         let address = self.address().to_string();
-        let mut command = Command::new(Binaries::get().path("m2t"));
+        let mut command = self.program("m2t");
         command.args(arguments).args(["--coordinator", &address]);
         if let Some(network) = &self.network {
             command = network.coordinator().wrap(&command);

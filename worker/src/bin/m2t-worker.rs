@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use m2t_common::MachineName;
-use m2t_worker::daemon::{self, CoordinatorAddress, Settings};
+use m2t_worker::contact::{AccessArgs, Contact, CoordinatorAddress};
+use m2t_worker::daemon::{self, Settings};
 use m2t_worker::devices::Devices;
 use m2t_worker::ending::{EXIT_CODES, Ending};
 use m2t_worker::supervisor::Identity;
@@ -48,6 +49,8 @@ struct Options {
     /// The trainer's program [default: m2t-trainer beside this one].
     #[arg(long, value_name = "PATH")]
     trainer: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,8 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> anyhow::Result<Ending> {
     m2t_worker::operator::follow_parent()?;
+    let coordinator = Contact::new(options.coordinator, &options.access)
+        .map_err(|error| anyhow::anyhow!(m2t_worker::ending::sentence(&error)))?;
     let trainer = match options.trainer {
         Some(trainer) => trainer,
         None => m2t_worker::operator::beside("m2t-trainer")?,
@@ -95,14 +100,14 @@ fn run(options: Options) -> anyhow::Result<Ending> {
         "machine {} with {} devices; coordinator at {}",
         identity.machine,
         identity.devices.len(),
-        options.coordinator
+        coordinator
     );
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the daemon's event loop")?;
     let ending = runtime.block_on(daemon::run(Settings {
-        coordinator: options.coordinator,
+        coordinator,
         identity,
         gpus: present.gpus,
         trainer,

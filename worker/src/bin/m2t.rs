@@ -8,10 +8,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
-use m2t_worker::daemon::CoordinatorAddress;
 use m2t_worker::operator::orders::{self, Order};
 use m2t_worker::operator::{
-    Refused, audit, data, doctor, help, metrics, recipe, report, run_trainer, status, train,
+    Refused, Whom, audit, data, doctor, help, metrics, recipe, report, run_trainer, status, train,
 };
 
 /// Trains encoders without labels (Momentum² Teacher), watches runs, works with their recipes, data and checkpoints.
@@ -94,9 +93,8 @@ enum Command {
 #[derive(Args)]
 #[command(after_long_help = help::STATUS)]
 struct StatusOptions {
-    /// Where the coordinator listens.
-    #[arg(long, default_value = "127.0.0.1:7117", value_name = "HOST:PORT")]
-    coordinator: CoordinatorAddress,
+    #[command(flatten)]
+    whom: Whom,
     /// One line of JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -246,13 +244,14 @@ fn show_status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
     } else {
         status::Format::Table
     };
+    let coordinator = options.whom.contact()?;
     let runtime = event_loop()?;
     let mut out = std::io::stdout();
     runtime.block_on(async {
         if options.watch {
-            status::watch(&options.coordinator, format, &mut out).await
+            status::watch(&coordinator, format, &mut out).await
         } else {
-            status::show(&options.coordinator, format, &mut out).await
+            status::show(&coordinator, format, &mut out).await
         }
     })?;
     Ok(ExitCode::SUCCESS)

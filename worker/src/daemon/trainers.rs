@@ -145,6 +145,8 @@ fn start_process(mut command: Command, socket: &Path) -> std::io::Result<(Child,
 
 fn command(program: &Path, socket: &Path, gpu: Option<&GpuName>) -> Command {
     let mut command = Command::new(program);
+    // What lets the daemon in is no trainer's business.
+    command.env_remove("M2T_TOKEN");
     // A broken group comes as news in one sentence; c10d would print a C++ backtrace of each connection as well.
     if std::env::var_os("TORCH_CPP_LOG_LEVEL").is_none() {
         command.env("TORCH_CPP_LOG_LEVEL", "FATAL");

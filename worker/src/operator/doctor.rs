@@ -19,7 +19,7 @@ use m2t_common::recipe::load;
 use self::facts::Wanted;
 use self::look::Places;
 use super::Refused;
-use crate::daemon::CoordinatorAddress;
+use crate::contact::{AccessArgs, Contact, CoordinatorAddress};
 use crate::devices::Devices;
 
 /// What to look at.
@@ -35,6 +35,8 @@ pub struct Options {
     /// Where the coordinator listens: does it answer, how far is it, is its clock ours?
     #[arg(long, value_name = "HOST:PORT")]
     coordinator: Option<CoordinatorAddress>,
+    #[command(flatten)]
+    access: AccessArgs,
     /// What the machine is to train on: shares of the CPU (cpu:2), or GPUs (gpu:8, gpu:0,2, 0-7, gpu:UUID).
     #[arg(short, long, default_value = "cpu:1", value_name = "cpu:N|LIST")]
     devices: Devices,
@@ -68,10 +70,13 @@ pub fn run(options: &Options, out: &mut impl Write) -> anyhow::Result<ExitCode> 
         devices: options.devices.clone(),
         recipe,
     };
+    let contact = |address: &CoordinatorAddress| Contact::new(address.clone(), &options.access);
+    let coordinator = options.coordinator.as_ref().map(contact).transpose();
+    let coordinator = coordinator.map_err(|error| Refused::new(crate::ending::sentence(&error)))?;
     let facts = look::everywhere(&Places {
         data: options.data.as_deref(),
         output: options.output.as_deref(),
-        coordinator: options.coordinator.as_ref(),
+        coordinator: coordinator.as_ref(),
     });
     let findings = check::all(&facts, &wanted);
     if options.json {

@@ -2,16 +2,16 @@
 
 use std::io::Write;
 
-use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use m2t_common::MachineName;
+use m2t_common::access::Right;
 use m2t_proto::wire;
 use tonic::{Code, Response, Status};
 use wire::control_client::ControlClient;
 
 use super::Refused;
-use super::status::channel;
-use crate::daemon::CoordinatorAddress;
+use super::Whom;
+use super::status::{channel, did_not_answer};
 
 /// What is asked.
 #[derive(Subcommand, Clone, Debug)]
@@ -32,9 +32,8 @@ pub enum Order {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub struct Where {
-    /// Where the coordinator listens.
-    #[arg(long, default_value = "127.0.0.1:7117", value_name = "HOST:PORT")]
-    coordinator: CoordinatorAddress,
+    #[command(flatten)]
+    whom: Whom,
 }
 
 /// Which machine.
@@ -43,9 +42,8 @@ pub struct Where {
 pub struct Which {
     /// The machine's name, as m2t status shows it.
     machine: MachineName,
-    /// Where the coordinator listens.
-    #[arg(long, default_value = "127.0.0.1:7117", value_name = "HOST:PORT")]
-    coordinator: CoordinatorAddress,
+    #[command(flatten)]
+    whom: Whom,
 }
 
 const EXIT_CODES: &str = "\
@@ -59,10 +57,10 @@ Exit codes: 0 it is done, or will be at the next step boundary; 1 no coordinator
 /// [`Refused`] where the run's state does not allow it.
 pub async fn ask(order: Order, out: &mut impl Write) -> anyhow::Result<()> {
     let coordinator = match &order {
-        Order::Pause(to) | Order::Resume(to) | Order::Stop(to) => to.coordinator.clone(),
-        Order::Drain(which) | Order::Readmit(which) => which.coordinator.clone(),
+        Order::Pause(to) | Order::Resume(to) | Order::Stop(to) => to.whom.contact()?,
+        Order::Drain(which) | Order::Readmit(which) => which.whom.contact()?,
     };
-    let mut client = ControlClient::new(channel(&coordinator).await?);
+    let mut client = ControlClient::new(channel(&coordinator, Right::Order).await?);
     let answer: Result<Response<wire::Accepted>, Status> = match order {
         Order::Pause(_) => client.pause(wire::PauseRequest {}).await,
         Order::Resume(_) => client.resume(wire::ResumeRequest {}).await,
@@ -81,10 +79,6 @@ pub async fn ask(order: Order, out: &mut impl Write) -> anyhow::Result<()> {
         Err(refused) if refused.code() == Code::FailedPrecondition => {
             Err(Refused::new(refused.message()).into())
         }
-        Err(error) => Err(anyhow!(
-            "the coordinator at {coordinator} did not answer ({:?}): {}",
-            error.code(),
-            error.message()
-        )),
+        Err(error) => Err(did_not_answer(&coordinator, &error)),
     }
 }

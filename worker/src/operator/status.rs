@@ -3,14 +3,15 @@
 use std::io::{IsTerminal, Write};
 
 use anyhow::{Context, anyhow};
+use m2t_common::access::{Right, Role};
 use m2t_common::status::Status;
 use m2t_proto::wire;
-use tonic::transport::Channel;
+use tonic::Code;
 use wire::status_client::StatusClient;
 
 use super::progress::Progress;
 use super::table;
-use crate::daemon::CoordinatorAddress;
+use crate::contact::{Channel, Contact};
 use crate::ending::sentence;
 
 /// How the status is written.
@@ -23,18 +24,14 @@ pub enum Format {
 }
 
 /// Writes the present status to `out`.
-pub async fn show(
-    coordinator: &CoordinatorAddress,
-    format: Format,
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
+pub async fn show(coordinator: &Contact, format: Format, out: &mut impl Write) -> anyhow::Result<()> {
     let status = fetch(coordinator).await?;
     Ok(write(&status, format, out)?)
 }
 
 /// The statuses of a run, whenever it changes.
 pub struct Statuses {
-    coordinator: CoordinatorAddress,
+    coordinator: Contact,
     stream: tonic::Streaming<wire::RunStatus>,
 }
 
@@ -48,7 +45,7 @@ impl Statuses {
 }
 
 /// Opens the stream of statuses.
-pub async fn stream(coordinator: &CoordinatorAddress) -> anyhow::Result<Statuses> {
+pub async fn stream(coordinator: &Contact) -> anyhow::Result<Statuses> {
     let watching = connect(coordinator).await?.watch(wire::WatchRequest {}).await;
     let stream = watching
         .map_err(|status| went_away(coordinator, &status))?
@@ -59,13 +56,19 @@ pub async fn stream(coordinator: &CoordinatorAddress) -> anyhow::Result<Statuses
     })
 }
 
-fn went_away(coordinator: &CoordinatorAddress, status: &tonic::Status) -> anyhow::Error {
+fn went_away(coordinator: &Contact, status: &tonic::Status) -> anyhow::Error {
+    if matches!(
+        status.code(),
+        Code::Unauthenticated | Code::PermissionDenied | Code::Internal
+    ) {
+        return did_not_answer(coordinator, status);
+    }
     anyhow!("the coordinator at {coordinator} went away: {}", status.message())
 }
 
 /// Writes the status to `out` again whenever it changes, until the run ends; in a terminal, in place and over a bar.
 pub async fn watch(
-    coordinator: &CoordinatorAddress,
+    coordinator: &Contact,
     format: Format,
     out: &mut (impl Write + IsTerminal),
 ) -> anyhow::Result<()> {
@@ -91,29 +94,47 @@ pub async fn watch(
 }
 
 /// The present status.
-pub async fn fetch(coordinator: &CoordinatorAddress) -> anyhow::Result<Status> {
+pub async fn fetch(coordinator: &Contact) -> anyhow::Result<Status> {
     let answer = connect(coordinator).await?.get(wire::GetRequest {}).await;
-    let answer = answer.map_err(|status| {
-        anyhow!(
-            "the coordinator at {coordinator} did not answer ({:?}): {}",
-            status.code(),
-            status.message()
-        )
-    })?;
+    let answer = answer.map_err(|status| did_not_answer(coordinator, &status))?;
     convert(answer.into_inner())
 }
 
-async fn connect(coordinator: &CoordinatorAddress) -> anyhow::Result<StatusClient<Channel>> {
-    Ok(StatusClient::new(channel(coordinator).await?))
+/// Why a call failed.
+pub(super) fn did_not_answer(coordinator: &Contact, status: &tonic::Status) -> anyhow::Error {
+    let (code, message) = (status.code(), status.message());
+    match code {
+        Code::Unauthenticated | Code::PermissionDenied => {
+            anyhow!("the coordinator at {coordinator} refuses: {message}")
+        }
+        _ => {
+            let hint = coordinator.hint();
+            anyhow!("the coordinator at {coordinator} did not answer ({code:?}): {message}{hint}")
+        }
+    }
 }
 
-/// A channel to the coordinator.
-pub(super) async fn channel(coordinator: &CoordinatorAddress) -> anyhow::Result<Channel> {
-    let (channel, _) = coordinator.connect().await.map_err(|error| {
+async fn connect(coordinator: &Contact) -> anyhow::Result<StatusClient<Channel>> {
+    Ok(StatusClient::new(channel(coordinator, Right::Watch).await?))
+}
+
+/// A channel to the coordinator, for what asks for a right.
+pub(super) async fn channel(coordinator: &Contact, right: Right) -> anyhow::Result<Channel> {
+    // Whoever may steer comes first: an operator's status is asked for as an operator.
+    let roles: &[Role] = match right {
+        Right::Join => &[Role::Worker],
+        Right::Watch => &[Role::Operator, Role::Viewer, Role::Worker],
+        Right::Order => &[Role::Operator],
+    };
+    let contacted = coordinator.connect(roles).await.map_err(|error| {
         let reason = sentence(&error);
-        anyhow!("no coordinator answers at {coordinator} ({reason}); start one, or name another with --coordinator")
+        if error.is_refusal() {
+            anyhow!("the coordinator at {coordinator}: {reason}")
+        } else {
+            anyhow!("no coordinator answers at {coordinator} ({reason}); start one, or name another with --coordinator")
+        }
     })?;
-    Ok(channel)
+    Ok(contacted.channel)
 }
 
 fn convert(status: wire::RunStatus) -> anyhow::Result<Status> {

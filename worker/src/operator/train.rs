@@ -22,7 +22,7 @@ use m2t_common::MachineName;
 use m2t_common::recipe::load;
 
 use super::{Refused, beside};
-use crate::daemon::CoordinatorAddress;
+use crate::contact::{AccessArgs, CoordinatorAddress};
 use crate::devices::Devices;
 use crate::gpus;
 
@@ -38,8 +38,9 @@ Examples:
   m2t train -d cpu:2 --experiment-name try -f my.toml --data photographs/train
 
   Four machines, as published; on the first, then on the others with MACHINE=1, 2 and 3:
-    MACHINE=0 MACHINE_TOTAL=4 m2t train -b 4096 -f 32x_v100_100e --insecure
-    MACHINE=1 MACHINE_TOTAL=4 m2t train -b 4096 -f 32x_v100_100e --coordinator FIRST:7117
+    MACHINE=0 MACHINE_TOTAL=4 m2t train -b 4096 -f 32x_v100_100e
+    MACHINE=1 MACHINE_TOTAL=4 m2t train -b 4096 -f 32x_v100_100e --coordinator FIRST:7117 --token-file FILE
+  where FILE is the first machine's outputs/32x_v100_100e/state/security/worker.token, or a copy.
 
 The first Ctrl-C stops at a step that is checkpointed; the same command continues there. The second ends at once.
 
@@ -89,9 +90,8 @@ pub struct Shared {
     /// Where machine 0 listens [default: 127.0.0.1:7117, or a free port if that is taken; 0.0.0.0:7117 for several machines].
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Listen beyond loopback, without encryption and without any check of who attaches: private networks only.
-    #[arg(long)]
-    insecure: bool,
+    #[command(flatten)]
+    access: AccessArgs,
     /// Where machine 0 listens, for the machines from 1 on.
     #[arg(long, value_name = "HOST:PORT")]
     coordinator: Option<CoordinatorAddress>,
@@ -104,14 +104,20 @@ pub struct Shared {
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
     /// Coordinator and daemon.
-    Lead {
-        coordinator: Vec<OsString>,
-        /// All but the coordinator's address, which the coordinator tells.
-        daemon: Vec<OsString>,
-        company: Company,
-    },
-    /// A daemon for another machine's coordinator.
+    Lead(Lead),
+    /// A daemon alone.
     Follow { daemon: Vec<OsString> },
+}
+
+/// Coordinator and daemon, as they are to be started.
+#[derive(Debug, PartialEq, Eq)]
+struct Lead {
+    coordinator: Vec<OsString>,
+    /// All but the coordinator's address, which the coordinator tells.
+    daemon: Vec<OsString>,
+    company: Company,
+    /// What lets this program see the status.
+    access: AccessArgs,
 }
 
 /// Who else trains.
@@ -147,15 +153,11 @@ pub fn train(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     let variable = |name: &str| std::env::var_os(name);
     let seat = Seat::read(variable("MACHINE"), variable("MACHINE_TOTAL"))?;
     match options.part(seat)? {
-        Part::Lead {
-            coordinator,
-            daemon,
-            company,
-        } => {
+        Part::Lead(lead) => {
             // What the daemon would find out once the coordinator stands.
             gpus::look(&options.shared.devices, &beside("m2t-trainer")?)
                 .map_err(|error| Refused::new(error.to_string()))?;
-            children::lead(&coordinator, daemon, company)
+            children::lead(lead)
         }
         Part::Follow { daemon } => {
             let program = beside("m2t-worker")?;
@@ -233,20 +235,33 @@ impl TrainOptions {
         if let Some(world) = self.shared.world {
             coordinator.extend(["--world".into(), world.to_string().into()]);
         }
-        if self.shared.insecure {
+        let mut daemon = self.daemon(seat);
+        let folder = output(name)?.join("state").join("security");
+        let access = if self.shared.access.insecure {
             coordinator.push("--insecure".into());
-        }
-        let daemon = self.daemon(seat);
+            daemon.push("--insecure".into());
+            AccessArgs {
+                insecure: true,
+                ..AccessArgs::default()
+            }
+        } else {
+            daemon.extend(["--token-file".into(), folder.join("worker.token").into()]);
+            AccessArgs {
+                token_file: Some(folder.join("operator.token")),
+                ..AccessArgs::default()
+            }
+        };
         let company = if seat.of > 1 {
             Company::Others
         } else {
             Company::Alone
         };
-        Ok(Part::Lead {
+        Ok(Part::Lead(Lead {
             coordinator,
             daemon,
             company,
-        })
+            access,
+        }))
     }
 
     fn follow(&self, seat: Seat) -> Result<Part, Refused> {
@@ -258,6 +273,7 @@ impl TrainOptions {
         };
         let mut daemon = self.daemon(seat);
         daemon.extend(["--coordinator".into(), coordinator.to_string().into()]);
+        daemon.extend(self.shared.access.typed());
         if self.shared.data != Path::new(USUAL_DATA) || self.shared.data.is_dir() {
             daemon.extend(["--data".into(), self.shared.data.clone().into()]);
         }
@@ -288,12 +304,6 @@ impl TrainOptions {
             return Ok(listen);
         }
         if seat.of > 1 {
-            if !self.shared.insecure {
-                return Err(Refused::new(format!(
-                    "machine 0 of {} must be reachable from the others, and nothing checks who attaches: add --insecure on a private network, or --listen 127.0.0.1:{USUAL_PORT} to try it on one machine",
-                    seat.of
-                )));
-            }
             return Ok((Ipv4Addr::UNSPECIFIED, USUAL_PORT).into());
         }
         let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, USUAL_PORT));

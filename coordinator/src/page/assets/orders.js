@@ -5,8 +5,15 @@ import { isOver } from "./words.js";
 
 const meta = document.querySelector('meta[name="m2t-token"]');
 
+let takesOrders = false;
+
 /** Whether the coordinator takes orders from this page. */
-export const mayOrder = () => meta.content !== "";
+export const mayOrder = () => takesOrders;
+
+/** What the coordinator says of who one is here. */
+export function allow(me) {
+  takesOrders = me.orders;
+}
 
 /** Resolves when the token is the newest; an order waits for it. */
 let renewal = Promise.resolve();

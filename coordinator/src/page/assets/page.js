@@ -3,7 +3,8 @@
 import { advance, forget, showEvaluations } from "./charts.js";
 import { byId, element, say } from "./elements.js";
 import { showFleet } from "./fleet.js";
-import { offer, renewToken } from "./orders.js";
+import { allow, offer, renewToken } from "./orders.js";
+import { enter } from "./session.js";
 import { fetchJson, watch } from "./source.js";
 import { showCheckpoints, showLog, showNumbers } from "./tables.js";
 import { passTime, showGenerations } from "./timeline.js";
@@ -124,4 +125,17 @@ function connect(state) {
   }
 }
 
-watch(show, connect);
+/** Once one is let in; again when a session has ended. */
+async function begin() {
+  for (;;) {
+    try {
+      return allow(await enter());
+    } catch {
+      connect("gone");
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+  }
+}
+
+await begin();
+watch(show, connect, begin);

@@ -19,7 +19,7 @@ const visible = () =>
 /** JSON from the coordinator; an error where it does not answer in time. */
 export async function fetchJson(path) {
   const answer = await fetch(path, { signal: AbortSignal.timeout(8000) });
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  if (!answer.ok) throw Object.assign(new Error(`${path}: ${answer.status}`), { status: answer.status });
   return answer.json();
 }
 
@@ -51,13 +51,14 @@ function listen(onStatus, onState) {
   });
 }
 
-/** Asks for the status until it is time to try the stream again. */
-async function ask(onStatus, onState) {
+/** Asks for the status until it is time to try the stream again. Where the session has ended, a new one is begun. */
+async function ask(onStatus, onState, enter) {
   for (let n = 0; n < TRIES && !document.hidden; n += 1) {
     try {
       onStatus(await fetchJson("/api/status"));
       onState("polling");
-    } catch {
+    } catch (error) {
+      if (error.status === 401) return enter();
       onState("gone");
       await pause(EVERY);
       return;
@@ -67,7 +68,7 @@ async function ask(onStatus, onState) {
 }
 
 /** Watches for ever. A hidden tab listens to nothing: browsers give a site few connections. */
-export async function watch(onStatus, onState) {
+export async function watch(onStatus, onState, enter) {
   for (;;) {
     await visible();
     const why = await listen(onStatus, onState);
@@ -75,7 +76,7 @@ export async function watch(onStatus, onState) {
       onState("over");
       await pause(3 * EVERY);
     } else if (why === "broken") {
-      await ask(onStatus, onState);
+      await ask(onStatus, onState, enter);
     }
   }
 }

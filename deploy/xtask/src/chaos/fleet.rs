@@ -109,9 +109,6 @@ impl<'a> Fleet<'a> {
             .arg(self.chaos.work.join("data/train"))
             .arg("--output")
             .arg(self.output());
-        if self.machines.is_some() {
-            command.arg("--insecure");
-        }
         self.coordinator = Some(Member::start(
             COORDINATOR,
             &self.folder,

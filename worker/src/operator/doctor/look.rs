@@ -10,13 +10,13 @@ mod programs;
 use std::path::Path;
 
 use super::facts::Facts;
-use crate::daemon::CoordinatorAddress;
+use crate::contact::Contact;
 
 /// Where to look.
 pub(super) struct Places<'a> {
     pub(super) data: Option<&'a Path>,
     pub(super) output: Option<&'a Path>,
-    pub(super) coordinator: Option<&'a CoordinatorAddress>,
+    pub(super) coordinator: Option<&'a Contact>,
 }
 
 /// Everything that is to be seen.

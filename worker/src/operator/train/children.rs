@@ -21,8 +21,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Company;
-use crate::daemon::CoordinatorAddress;
+use super::{Company, Lead};
+use crate::contact::{Contact, CoordinatorAddress};
 use crate::operator::progress::{Progress, headline};
 use crate::operator::{FOLLOW_PARENT, beside, status};
 
@@ -34,23 +34,20 @@ const MOST_RESTARTS: u32 = 5;
 const REFUSED: i32 = 2;
 
 /// Runs both until the run ends. The exit code is the coordinator's, or the daemon's where it was refused.
-pub(super) fn lead(
-    coordinator: &[OsString],
-    daemon: Vec<OsString>,
-    company: Company,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn lead(lead: Lead) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let code = runtime.block_on(run(coordinator, daemon, company))?;
+    let code = runtime.block_on(run(lead))?;
     Ok(ExitCode::from(code))
 }
 
-async fn run(coordinator: &[OsString], daemon: Vec<OsString>, company: Company) -> anyhow::Result<u8> {
+async fn run(lead: Lead) -> anyhow::Result<u8> {
+    let company = lead.company;
     let progress = Progress::new();
     let mut stop = stop_signals()?;
-    let mut coordinator = start("m2t-coordinator", coordinator, &progress)?;
+    let mut coordinator = start("m2t-coordinator", &lead.coordinator, &progress)?;
     let Some(address) = listening_on(&mut coordinator, &progress).await? else {
         let ended = coordinator
             .wait()
@@ -58,10 +55,11 @@ async fn run(coordinator: &[OsString], daemon: Vec<OsString>, company: Company) 
             .context("cannot wait for the coordinator")?;
         return Ok(code_of(ended));
     };
-    let mut arguments = daemon;
+    let mut arguments = lead.daemon;
     arguments.extend(["--coordinator".into(), address.to_string().into()]);
     let mut daemon = start("m2t-worker", &arguments, &progress)?;
-    let watching = tokio::spawn(watch(address, progress.clone()));
+    let contact = Contact::new(address, &lead.access)?;
+    let watching = tokio::spawn(watch(contact, progress.clone()));
 
     let mut refused = None;
     let mut n_restarts = 0;
@@ -179,8 +177,8 @@ async fn listening_on(
 }
 
 /// Keeps the bar up to date for as long as the coordinator speaks.
-async fn watch(address: CoordinatorAddress, progress: Progress) {
-    let Ok(mut statuses) = status::stream(&address).await else {
+async fn watch(coordinator: Contact, progress: Progress) {
+    let Ok(mut statuses) = status::stream(&coordinator).await else {
         return;
     };
     while let Ok(Some(status)) = statuses.next().await {

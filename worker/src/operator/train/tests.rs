@@ -29,9 +29,7 @@ fn text(arguments: &[OsString]) -> String {
 /// The coordinator's and the daemon's options.
 fn led(arguments: &[&str], seat: Seat) -> (String, String) {
     match typed(arguments).part(seat).unwrap() {
-        Part::Lead {
-            coordinator, daemon, ..
-        } => (text(&coordinator), text(&daemon)),
+        Part::Lead(lead) => (text(&lead.coordinator), text(&lead.daemon)),
         Part::Follow { .. } => panic!("it follows"),
     }
 }
@@ -59,7 +57,10 @@ fn the_published_command_is_a_coordinator_and_a_daemon() {
             coordinator,
             "--experiment 8x_v100_100e --data / --output outputs/my_run --listen 127.0.0.1:0 --min-devices 2 --set batch=256"
         );
-        assert_eq!(daemon, "--devices cpu:2");
+        assert_eq!(
+            daemon,
+            "--devices cpu:2 --token-file outputs/my_run/state/security/worker.token"
+        );
     }
     let (coordinator, _) = led(
         &["-f", "8x_v100_100e", "-expn=x", "--data", "/", "--world", "2"],
@@ -86,10 +87,16 @@ fn four_machines_are_one_that_leads_and_three_that_follow() {
     let more = ["-b", "4096", "-d", "cpu:1", "-f", "32x_v100_100e", "--data", "/"];
     let lead = [&more[..], &["--insecure"]].concat();
     let (coordinator, daemon) = led(&lead, Seat { machine: 0, of: 4 });
+    assert!(coordinator.ends_with("--insecure"), "{coordinator}");
+    assert!(daemon.ends_with("--insecure"), "{daemon}");
+    let (coordinator, daemon) = led(&more, Seat { machine: 0, of: 4 });
     assert!(
-        coordinator.contains("--listen 0.0.0.0:7117 --min-devices 4") && coordinator.ends_with("--insecure"),
+        coordinator.ends_with("--listen 0.0.0.0:7117 --min-devices 4 --set batch=4096"),
         "{coordinator}"
     );
+    let daemon = daemon
+        .strip_suffix(" --token-file outputs/32x_v100_100e/state/security/worker.token")
+        .unwrap();
     assert!(
         daemon.starts_with("--devices cpu:1 --name ") && daemon.ends_with("-0"),
         "{daemon}"
@@ -128,10 +135,8 @@ fn a_seat_is_one_of_those_there_are() {
 fn what_is_missing_or_means_nothing_is_said_in_a_sentence() {
     let preset = ["-f", "8x_v100_100e", "--data", "/"];
     let follower = Seat { machine: 1, of: 4 };
-    let leader = Seat { machine: 0, of: 4 };
     for (more, seat, expected) in [
         (&[][..], follower, "add --coordinator HOST:PORT"),
-        (&[], leader, "add --insecure on a private network"),
         (&["--coordinator", "a:1"], ALONE, "leave --coordinator out"),
         (&["-b", "7"], ALONE, "--set batch=7: batch = 7"),
         (

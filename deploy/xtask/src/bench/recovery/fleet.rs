@@ -65,7 +65,7 @@ impl<'a> Fleet<'a> {
             .arg(folder.join("output"));
         match &machines {
             None => command.args(["--listen", "127.0.0.1:0"]),
-            Some(_) => command.args(["--insecure", "--listen", &Machines::listen()]),
+            Some(_) => command.args(["--listen", &Machines::listen()]),
         };
         let coordinator = Member::start("coordinator", &folder, command, machines.as_ref())?;
         let address = listening_address(bench.interrupt, &folder.join("coordinator.log"))?;

@@ -4,19 +4,20 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use m2t_common::access::Right;
 use m2t_common::status::Status;
 use m2t_proto::wire;
 use wire::status_client::StatusClient;
 
 use super::super::super::status::channel;
 use super::super::facts::Link;
-use crate::daemon::CoordinatorAddress;
+use crate::contact::Contact;
 
 const CALLS: usize = 5;
 /// Of all of it.
 const WITHIN: Duration = Duration::from_secs(10);
 
-pub(super) fn link(coordinator: &CoordinatorAddress) -> Result<Link, String> {
+pub(super) fn link(coordinator: &Contact) -> Result<Link, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -32,8 +33,10 @@ pub(super) fn link(coordinator: &CoordinatorAddress) -> Result<Link, String> {
     })
 }
 
-async fn ask(coordinator: &CoordinatorAddress) -> Result<Link, String> {
-    let channel = channel(coordinator).await.map_err(|error| format!("{error:#}"))?;
+async fn ask(coordinator: &Contact) -> Result<Link, String> {
+    let channel = channel(coordinator, Right::Watch)
+        .await
+        .map_err(|error| format!("{error:#}"))?;
     let mut client = StatusClient::new(channel);
     let mut best: Option<Link> = None;
     for _ in 0..CALLS {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::super::facts::Presence;
 use super::*;
+use crate::contact::AccessArgs;
 
 #[test]
 fn control_groups_of_both_versions_are_read_up_to_the_root() {
@@ -171,7 +172,9 @@ fn nobody_listens_there() {
         .local_addr()
         .unwrap()
         .port();
-    let error = link::link(&format!("127.0.0.1:{port}").parse().unwrap()).unwrap_err();
+    let address = format!("127.0.0.1:{port}").parse().unwrap();
+    let contact = Contact::new(address, &AccessArgs::default()).unwrap();
+    let error = link::link(&contact).unwrap_err();
     assert!(
         error.contains("no coordinator answers") && error.contains("; start one"),
         "{error}"

@@ -7,17 +7,23 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::Notify;
 
-/// Connections at once. Well below the 1024 files that a process may have open by default: daemons need some, too.
-const MOST: usize = 256;
+/// Connections of the page at once.
+const FEW: usize = 256;
+/// Connections of daemons and operators at once, where the process may have so many files open.
+const MANY: usize = 4096;
+/// Files for everything else.
+const OTHER_FILES: usize = 128;
 
 /// All connections. Clones are the same ones.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Connections(Arc<Mutex<Open>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Connections(Arc<Mutex<Open>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Open {
+    most: usize,
     /// By age.
     by_number: BTreeMap<u64, Arc<Load>>,
     next: u64,
@@ -32,7 +38,7 @@ struct Load {
 
 /// One connection; it counts until all its clones are dropped.
 #[derive(Clone, Debug)]
-pub(super) struct Connection(Arc<Place>);
+pub(crate) struct Connection(Arc<Place>);
 
 #[derive(Debug)]
 struct Place {
@@ -43,13 +49,33 @@ struct Place {
 
 /// A request under way. As long as it lives its connection gives way to none.
 #[derive(Debug)]
-pub(super) struct Request(Arc<Load>);
+pub(crate) struct Request(Arc<Load>);
 
 impl Connections {
+    /// Those of the page.
+    pub(crate) fn few() -> Self {
+        Self::at_most(FEW)
+    }
+
+    /// Those of daemons and operators: what is left of the files that this process may have open.
+    pub(crate) fn many() -> Self {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Self::at_most(limit.saturating_sub(FEW + OTHER_FILES).clamp(64, MANY))
+    }
+
+    fn at_most(most: usize) -> Self {
+        Self(Arc::new(Mutex::new(Open {
+            most,
+            by_number: BTreeMap::new(),
+            next: 0,
+        })))
+    }
+
     /// Takes in one more; none where all are at work.
-    pub(super) fn admit(&self) -> Option<Connection> {
+    pub(crate) fn admit(&self) -> Option<Connection> {
         let mut open = self.open();
-        if open.by_number.len() >= MOST {
+        if open.by_number.len() >= open.most {
             let is_idle = |load: &Arc<Load>| load.n_requests.load(Ordering::Acquire) == 0;
             let oldest = open.by_number.iter().find(|(_, load)| is_idle(load));
             let number = oldest.map(|(number, _)| *number)?;
@@ -71,13 +97,13 @@ impl Connections {
 
 impl Connection {
     /// A request comes in.
-    pub(super) fn request(&self) -> Request {
+    pub(crate) fn request(&self) -> Request {
         self.0.load.n_requests.fetch_add(1, Ordering::AcqRel);
         Request(Arc::clone(&self.0.load))
     }
 
     /// Waits until it is to give way to another.
-    pub(super) async fn gives_way(&self) {
+    pub(crate) async fn gives_way(&self) {
         self.0.load.gives_way.notified().await;
     }
 }
@@ -100,8 +126,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_that_waits_for_nothing_gives_way() {
-        let all = Connections::default();
-        let mut connections: Vec<Connection> = (0..MOST).map(|_| all.admit().unwrap()).collect();
+        let all = Connections::at_most(8);
+        let mut connections: Vec<Connection> = (0..8).map(|_| all.admit().unwrap()).collect();
         let at_work = connections[0].request();
         let newcomer = all.admit().unwrap();
         connections[1].gives_way().await;

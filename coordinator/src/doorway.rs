@@ -1,0 +1,273 @@
+//! Where gRPC's connections come in: TLS, who is on the other end, and how long somebody may stand there without a word.
+//!
+//! ```text
+//!  accept ──► a place among at most so many ──► handshake, within seconds ──► HTTP/2, a credential within seconds ──► stays
+//!                │ full: the oldest that has shown none gives way
+//! ```
+//! What a stranger can hold is a place for a few seconds. Whoever has shown a credential gives way to nobody.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use m2t_common::access::{Binding, Role};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
+
+use crate::connections::{Connection, Connections};
+use crate::introduction::Introduction;
+use crate::security::Security;
+
+/// How long a handshake may take, and then a first credential.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections whose handshake is done and that wait to be served.
+const DONE: usize = 64;
+/// After an error that more connections would only repeat, such as too many open files.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// TLS of a coordinator that has it.
+#[derive(Clone)]
+pub(crate) struct Lock {
+    acceptor: TlsAcceptor,
+    security: Arc<Security>,
+}
+
+impl Lock {
+    /// For a protocol.
+    ///
+    /// # Errors
+    /// When the certificates cannot be used.
+    pub(crate) fn new(security: Arc<Security>, protocol: &str) -> anyhow::Result<Self> {
+        let config = security.server_config(protocol)?;
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            security,
+        })
+    }
+
+    /// Takes a connection in: TLS, and what is known of the other end.
+    pub(crate) async fn open(&self, stream: TcpStream) -> io::Result<(Wire, Known)> {
+        let tls = timeout(PATIENCE, self.acceptor.accept(stream)).await??;
+        let (_, session) = tls.get_ref();
+        let binding = session
+            .export_keying_material([0; 32], Binding::LABEL, None)
+            .map_err(io::Error::other)?;
+        let shown = session.peer_certificates().and_then(|chain| chain.first());
+        let role = shown.and_then(|certificate| self.security.role_of(certificate));
+        let known = Known {
+            binding: Some(Binding(binding)),
+            role,
+        };
+        Ok((Wire::Sealed(Box::new(tls)), known))
+    }
+}
+
+/// What a connection alone tells of its other end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    /// What both ends of it know and nobody else; none without TLS.
+    pub(crate) binding: Option<Binding>,
+    /// By its certificate.
+    pub(crate) role: Option<Role>,
+}
+
+/// Bytes to and fro.
+pub(crate) enum Wire {
+    /// As they are.
+    Plain(TcpStream),
+    /// In TLS.
+    Sealed(Box<TlsStream<TcpStream>>),
+}
+
+/// Connections that may be served, for ever.
+pub(crate) fn incoming(listener: TcpListener, lock: Option<Lock>) -> ReceiverStream<io::Result<Guest>> {
+    let (done, guests) = mpsc::channel(DONE);
+    tokio::spawn(take_in(listener, lock, done));
+    ReceiverStream::new(guests)
+}
+
+async fn take_in(listener: TcpListener, lock: Option<Lock>, done: mpsc::Sender<io::Result<Guest>>) {
+    let connections = Connections::many();
+    let mut was_told = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = done.closed() => return,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                // One that finds no place is closed.
+                if let Some(connection) = connections.admit() {
+                    tokio::spawn(receive(stream, from, connection, (lock.clone(), done.clone())));
+                }
+            }
+            Err(error) => {
+                if !was_told {
+                    tracing::warn!(
+                        "A connection could not be taken in: {error}; later ones are not told of."
+                    );
+                    was_told = true;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Opens one connection and hands it on; whoever does not get through has seen why.
+async fn receive(
+    stream: TcpStream,
+    from: SocketAddr,
+    connection: Connection,
+    (lock, done): (Option<Lock>, mpsc::Sender<io::Result<Guest>>),
+) {
+    // Without it a small message waits for the answer to the one before.
+    let _ = stream.set_nodelay(true);
+    let opened = async {
+        match &lock {
+            Some(lock) => lock.open(stream).await,
+            None => Ok((Wire::Plain(stream), Known::default())),
+        }
+    };
+    let opened = tokio::select! {
+        opened = opened => opened,
+        () = connection.gives_way() => return,
+    };
+    match opened {
+        Ok((wire, known)) => {
+            let introduction = Introduction::new(connection, known, from);
+            // The server may have ended.
+            let _ = done.send(Ok(Guest::new(wire, introduction))).await;
+        }
+        Err(error) => tracing::debug!("{from} did not get through the handshake: {error}"),
+    }
+}
+
+/// A connection that is served, with what is known of its other end.
+pub(crate) struct Guest {
+    wire: Wire,
+    introduction: Introduction,
+    /// Ends one that shows no credential.
+    waiting: Option<Waiting>,
+}
+
+struct Waiting {
+    patience: Pin<Box<Sleep>>,
+    gives_way: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Guest {
+    fn new(wire: Wire, introduction: Introduction) -> Self {
+        let connection = introduction.connection().clone();
+        let waiting = Waiting {
+            patience: Box::pin(sleep(PATIENCE)),
+            gives_way: Box::pin(async move { connection.gives_way().await }),
+        };
+        Self {
+            wire,
+            introduction,
+            waiting: Some(waiting),
+        }
+    }
+
+    /// An error when it has stood there for too long.
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.introduction.is_made() {
+            self.waiting = None;
+        }
+        let Some(waiting) = &mut self.waiting else {
+            return Ok(());
+        };
+        let is_late = waiting.patience.as_mut().poll(context).is_ready();
+        if is_late || waiting.gives_way.as_mut().poll(context).is_ready() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+}
+
+impl Connected for Guest {
+    type ConnectInfo = Introduction;
+
+    fn connect_info(&self) -> Introduction {
+        self.introduction.clone()
+    }
+}
+
+impl AsyncRead for Guest {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_patience(context)?;
+        Pin::new(&mut self.wire).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Guest {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire).poll_shutdown(context)
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Sealed(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Sealed(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Sealed(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Sealed(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
