@@ -30,7 +30,7 @@ fn an_unreachable_coordinator_is_waited_for_by_name() {
 }
 
 #[test]
-fn a_port_where_something_else_answers_is_waited_for_by_name() {
+fn a_port_where_something_else_answers_is_named() {
     let desk = Desk::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -42,8 +42,13 @@ fn a_port_where_something_else_answers_is_waited_for_by_name() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         }
     });
-    let daemon = desk.start(&format!("m2t-worker --coordinator {address}"));
-    says_and_stops(daemon, &["waiting for the coordinator at", &address.to_string()]);
+    let mut daemon = desk.start(&format!("m2t-worker --coordinator {address}"));
+    daemon.expect_exit(2);
+    let said = daemon.output();
+    assert!(
+        said.contains(&address.to_string()) && said.contains("it does not speak TLS"),
+        "{said}"
+    );
     let mut status = desk.start(&format!("m2t status --coordinator {address}"));
     status.expect_exit(1);
     let said = status.output();

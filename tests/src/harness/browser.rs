@@ -168,17 +168,20 @@ impl Browser {
         }
     }
 
-    /// Clicks on the middle of an element, as a mouse does, once it stands still.
+    /// Clicks on the middle of an element, as a mouse does, once it is there and stands still.
     pub fn click(&mut self, selector: &str) {
         let deadline = Instant::now() + PATIENCE;
         let mut middle = self.middle(selector);
         loop {
             std::thread::sleep(LOOK);
             let next = self.middle(selector);
-            if next == middle {
+            if next == middle && !next.is_null() {
                 break;
             }
-            assert!(Instant::now() < deadline, "{selector} moves still: {next}");
+            assert!(
+                Instant::now() < deadline,
+                "{selector} cannot be seen, or moves still: {next}"
+            );
             middle = next;
         }
         for kind in ["mousePressed", "mouseReleased"] {
@@ -197,18 +200,14 @@ impl Browser {
         self.call("Input.insertText", &json!({ "text": text.trim() }));
     }
 
-    /// Where the middle of an element is; it is brought into view.
+    /// Where the middle of an element is, brought into view; null where it cannot be seen.
     fn middle(&mut self, selector: &str) -> Value {
         let middle = format!(
-            "(() => {{ const element = document.querySelector({selector:?}); element.scrollIntoView({{ block: 'center' }}); \
-             const box = element.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2, box.width]; }})()"
+            "(() => {{ const element = document.querySelector({selector:?}); if (!element?.checkVisibility()) return null; \
+             element.scrollIntoView({{ block: 'center' }}); const box = element.getBoundingClientRect(); \
+             return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
         );
-        let middle = self.evaluate(&middle);
-        assert!(
-            middle[2].as_f64().is_some_and(|width| width > 0.0),
-            "{selector} cannot be seen"
-        );
-        middle
+        self.evaluate(&middle)
     }
 
     /// What the page's scripts threw and what the page's own policy refused.
