@@ -8,6 +8,7 @@
 mod clients;
 mod faults;
 mod introductions;
+mod logs;
 mod operator;
 mod orders;
 mod refusals;
