@@ -16,6 +16,7 @@ mod replicas;
 mod runs;
 mod samples;
 mod stops;
+mod watch;
 
 use m2t_common::status::{PhaseName, Status};
 use m2t_common::{MachineName, Rank, Step};

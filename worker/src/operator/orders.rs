@@ -48,6 +48,23 @@ pub struct Which {
     coordinator: CoordinatorAddress,
 }
 
+impl From<&CoordinatorAddress> for Where {
+    fn from(coordinator: &CoordinatorAddress) -> Self {
+        Self {
+            coordinator: coordinator.clone(),
+        }
+    }
+}
+
+impl From<(MachineName, &CoordinatorAddress)> for Which {
+    fn from((machine, coordinator): (MachineName, &CoordinatorAddress)) -> Self {
+        Self {
+            machine,
+            coordinator: coordinator.clone(),
+        }
+    }
+}
+
 const EXIT_CODES: &str = "\
 It returns at once; m2t status shows how it comes about.
 
