@@ -47,8 +47,27 @@ pub struct FileEntry {
 
 /// The name of a checkpoint's folder, `step-000000400`. Sorts by step.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct CheckpointName(String);
+
+/// A text that is no checkpoint's name.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is no checkpoint's name, such as step-000000400")]
+pub struct BadCheckpointName(String);
+
+impl TryFrom<String> for CheckpointName {
+    type Error = BadCheckpointName;
+
+    fn try_from(name: String) -> Result<Self, BadCheckpointName> {
+        Self::parse(&name).ok_or(BadCheckpointName(name))
+    }
+}
+
+impl From<CheckpointName> for String {
+    fn from(name: CheckpointName) -> Self {
+        name.0
+    }
+}
 
 impl CheckpointName {
     /// The name for a state at `step`.

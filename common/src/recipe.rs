@@ -273,7 +273,7 @@ impl Recipe {
         self.training.lr256 * self.global_batch() as f64 / 256.0
     }
 
-    /// What the recipe means for `n_samples` images.
+    /// What the recipe means for `n_samples` images. Both may come from elsewhere: numbers that nobody can mean are cut, not added up.
     pub fn plan(&self, n_samples: u64) -> Result<Plan, PlanError> {
         let training = &self.training;
         let shards = Shards {
@@ -290,11 +290,11 @@ impl Recipe {
             });
         }
         let total_steps = match training.length {
-            Length::Epochs(epochs) => epochs * steps_per_epoch,
+            Length::Epochs(epochs) => epochs.saturating_mul(steps_per_epoch),
             Length::Steps(steps) => steps,
         };
         let warmup_steps = match training.course {
-            LearningRateCourse::WarmupCosine => training.warmup_epochs * steps_per_epoch,
+            LearningRateCourse::WarmupCosine => training.warmup_epochs.saturating_mul(steps_per_epoch),
             LearningRateCourse::Cosine | LearningRateCourse::Multistep => 0,
         };
         if warmup_steps > total_steps {
@@ -311,7 +311,7 @@ impl Recipe {
             milestones: training
                 .milestone_epochs
                 .iter()
-                .map(|epoch| epoch * steps_per_epoch)
+                .map(|epoch| epoch.saturating_mul(steps_per_epoch))
                 .collect(),
             parameter_momentum: training.parameter_momentum,
         };

@@ -87,9 +87,9 @@ impl Shards {
         u64::from(self.world) * u64::from(self.batch_per_rank)
     }
 
-    /// ⌊N / B⌋.
+    /// ⌊N / B⌋; none of no batch.
     pub fn steps_per_epoch(&self) -> u64 {
-        self.n_samples / self.global_batch()
+        self.n_samples.checked_div(self.global_batch()).unwrap_or(0)
     }
 
     /// The epoch in which `step` (0-based, the one about to be taken) lies.

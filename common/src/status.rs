@@ -69,6 +69,13 @@ pub enum PhaseName {
     Failed,
 }
 
+impl PhaseName {
+    /// Whether nothing more comes: the run, or what its coordinator does for it, has ended.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Finished | Self::Stopped | Self::Failed)
+    }
+}
+
 /// One machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MachineStatus {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use m2t_common::recipe::parse_duration;
+use m2t_log::LogOptions;
 
 use crate::exit;
 use crate::listeners::Http;
@@ -89,6 +90,9 @@ pub struct Args {
     /// Overrides one key of the recipe, with dots for tables (augment.hue=0.05); may be given many times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// How it writes its log.
+    #[command(flatten)]
+    pub log: LogOptions,
 }
 
 /// What this program does besides a run.

@@ -12,7 +12,7 @@ use m2t_common::machine_link::{Outcome, ToMachine};
 use m2t_common::order::{Answer, Order};
 use m2t_common::report::CheckpointReport;
 use m2t_common::status::Status;
-use m2t_coordinator_core::{Core, DiskFacts, Effect, Input, Record, StreamId, Ticket, Weight};
+use m2t_coordinator_core::{Core, DiskFacts, Effect, Input, Notice, Record, StreamId, Ticket, Weight};
 use m2t_proto::WireError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -84,7 +84,14 @@ impl Driver {
         opened: Opened,
         own_queue: mpsc::WeakSender<Command>,
     ) -> (Self, DiskFacts, watch::Receiver<Status>) {
-        let (status, published) = watch::channel(opened.core.status());
+        let now = opened.core.status();
+        m2t_log::stand("run", &*now.experiment);
+        m2t_log::stand("generation", now.generation.0);
+        m2t_log::stand(
+            "step",
+            now.progress.as_ref().map_or(0, |progress| progress.step.0),
+        );
+        let (status, published) = watch::channel(now);
         let driver = Self {
             core: opened.core,
             heartbeat_timeout: opened.settings.heartbeat_timeout(),
@@ -200,6 +207,7 @@ impl Driver {
 
     fn carry_out(&mut self, effect: Effect) -> anyhow::Result<Option<Outcome>> {
         self.chronicle.witness(&effect);
+        note_where_it_stands(&effect);
         match effect {
             Effect::Persist(record) => self.journal.append(&record)?,
             Effect::Send { stream, message } => self.send(stream, message),
@@ -226,11 +234,7 @@ impl Driver {
                 }
             }
             Effect::Notice { at, notice } => {
-                match notice.weight() {
-                    Weight::Usual => tracing::info!("{notice}"),
-                    Weight::Trouble => tracing::warn!("{notice}"),
-                    Weight::End => tracing::error!("{notice}"),
-                }
+                log(&notice);
                 self.output.add_event(&Told::new(at, &notice))?;
             }
             Effect::Exit(outcome) => {
@@ -271,6 +275,25 @@ impl Driver {
                 let _ = queue.blocking_send(Command::Input(input));
             }
         });
+    }
+}
+
+/// Lines of the log say the generation and the step that count when they are written.
+fn note_where_it_stands(effect: &Effect) {
+    match effect {
+        Effect::Persist(Record::Generation { generation, .. }) => m2t_log::stand("generation", generation.0),
+        Effect::Metrics(step) => m2t_log::stand("step", step.report.step.0),
+        Effect::CutBack { after } => m2t_log::stand("step", after.0),
+        _ => {}
+    }
+}
+
+fn log(notice: &Notice) {
+    let (kind, generation) = (notice.kind(), notice.generation().map(|generation| generation.0));
+    match notice.weight() {
+        Weight::Usual => tracing::info!(kind, generation, "{notice}"),
+        Weight::Trouble => tracing::warn!(kind, generation, "{notice}"),
+        Weight::End => tracing::error!(kind, generation, "{notice}"),
     }
 }
 

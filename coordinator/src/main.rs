@@ -1,20 +1,26 @@
 //! `m2t-coordinator`: parses arguments, opens the run, listens, turns signals into a stop. Errors are printed once, here.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use m2t_coordinator::{Args, Command, ExitCode as Code, Listeners, Opened, Refused};
+use m2t_log::Reader;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+/// What its lines are signed with.
+const PROGRAM: &str = "m2t-coordinator";
+
 fn main() -> ExitCode {
+    if let Some(code) = m2t_describe::answer(Args::command) {
+        return code;
+    }
     let args = Args::parse();
-    start_log();
+    m2t_log::start(PROGRAM, args.log, Reader::Person);
     let code = run(&args).unwrap_or_else(|error| {
-        // A closed stderr must not hide the exit code.
-        let _ = writeln!(std::io::stderr(), "m2t-coordinator: {error:#}");
+        m2t_log::last_word(PROGRAM, &format!("{error:#}"));
         if error.is::<Refused>() {
             Code::Refused
         } else {
@@ -103,16 +109,4 @@ async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-}
-
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt()
-        // Whoever read the log may be gone: that must not end what works.
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
 }

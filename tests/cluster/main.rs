@@ -9,6 +9,7 @@ mod access;
 mod clients;
 mod faults;
 mod introductions;
+mod logs;
 mod operator;
 mod orders;
 mod refusals;
@@ -16,6 +17,7 @@ mod replicas;
 mod runs;
 mod samples;
 mod stops;
+mod watch;
 
 use m2t_common::status::{PhaseName, Status};
 use m2t_common::{MachineName, Rank, Step};

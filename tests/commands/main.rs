@@ -9,5 +9,6 @@ mod hostile;
 mod metrics;
 mod other_data;
 mod published;
+mod reference;
 mod waits;
 mod wrong;

@@ -10,6 +10,8 @@ use crate::root;
 const WITHIN: &[(&str, &[&str])] = &[
     ("m2t-build-facts", &[]),
     ("m2t-common", &[]),
+    ("m2t-describe", &[]),
+    ("m2t-log", &[]),
     ("m2t-proto", &["m2t-common"]),
     ("m2t-coordinator-core", &["m2t-common"]),
     (
@@ -18,6 +20,8 @@ const WITHIN: &[(&str, &[&str])] = &[
             "m2t-build-facts",
             "m2t-common",
             "m2t-coordinator-core",
+            "m2t-describe",
+            "m2t-log",
             "m2t-proto",
         ],
     ),
@@ -25,11 +29,25 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("m2t-torch", &[]),
     (
         "m2t-trainer",
-        &["m2t-build-facts", "m2t-common", "m2t-data", "m2t-torch"],
+        &[
+            "m2t-build-facts",
+            "m2t-common",
+            "m2t-data",
+            "m2t-describe",
+            "m2t-log",
+            "m2t-torch",
+        ],
     ),
     (
         "m2t-worker",
-        &["m2t-build-facts", "m2t-common", "m2t-data", "m2t-proto"],
+        &[
+            "m2t-build-facts",
+            "m2t-common",
+            "m2t-data",
+            "m2t-describe",
+            "m2t-log",
+            "m2t-proto",
+        ],
     ),
     ("m2t-tests", &["m2t-common"]),
     ("xtask", &["m2t-common"]),
@@ -77,6 +95,11 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("tun-rs", &["m2t-tests"]),
     ("plotters", &["m2t-worker"]),
     ("nalgebra", &["m2t-worker"]),
+    ("ratatui", &["m2t-worker"]),
+    ("clap_complete", &["m2t-describe"]),
+    ("clap_mangen", &["m2t-describe"]),
+    ("tracing-subscriber", &["m2t-log"]),
+    ("syn", &["xtask"]),
     (
         "anyhow",
         &[

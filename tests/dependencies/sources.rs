@@ -123,12 +123,22 @@ fn unsafe_stands_only_where_it_may() {
 fn every_crate_takes_the_lints_of_the_workspace() {
     let mut manifests = Vec::new();
     for folder in SOURCES {
-        for entry in ["", "build-facts", "core", "data", "torch", "trainer", "xtask"] {
+        for entry in [
+            "",
+            "build-facts",
+            "core",
+            "data",
+            "describe",
+            "log",
+            "torch",
+            "trainer",
+            "xtask",
+        ] {
             manifests.push(root().join(folder).join(entry).join("Cargo.toml"));
         }
     }
     let manifests: Vec<PathBuf> = manifests.into_iter().filter(|path| path.is_file()).collect();
-    assert_eq!(manifests.len(), 11);
+    assert_eq!(manifests.len(), 13);
     let workspace = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     assert!(workspace.contains("unsafe_code = \"forbid\""));
     let of_workspace = lints(&workspace, "workspace.lints");

@@ -9,7 +9,9 @@ mod cluster;
 mod netns;
 mod process;
 mod python;
+mod screen;
 mod shared;
+mod terminal;
 
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ pub use netns::{Machine, Network};
 pub use process::{Process, wait_until_gone};
 pub use python::python;
 pub use shared::{photographs, shared};
+pub use terminal::Terminal;
 
 /// How long anything is waited for. Far beyond what a loaded machine needs; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);

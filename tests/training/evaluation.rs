@@ -38,6 +38,7 @@ fn cluster(data: &Path, experiment: String, daemons: &[(&str, &str)]) -> Cluster
         experiment,
         data: Some(data.to_owned()),
         trainer: Binaries::get().path("m2t-trainer"),
+        log: None,
     });
     cluster.start_coordinator();
     for (name, devices) in daemons {

@@ -39,6 +39,7 @@ fn cluster(data: PathBuf, min_devices: Option<u32>) -> Cluster {
         experiment: EXPERIMENT.to_owned(),
         data: Some(data),
         trainer: Binaries::get().path("m2t-trainer"),
+        log: None,
     });
     cluster.start_coordinator();
     cluster

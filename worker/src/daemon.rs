@@ -9,6 +9,7 @@
 mod leftovers;
 mod lines;
 mod link;
+mod output;
 mod survey;
 mod trainers;
 
@@ -16,7 +17,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use m2t_common::machine_link::{FromMachine, ToMachine};
+use m2t_common::machine_link::{FromMachine, ToMachine, Work};
+use m2t_common::report::News;
 use m2t_common::{DeviceIndex, GpuName, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -25,7 +27,7 @@ use trainers::Trainers;
 
 use crate::contact::Contact;
 use crate::ending::Ending;
-use crate::supervisor::{Effect, Identity, Input, Notice, Supervisor};
+use crate::supervisor::{Effect, Identity, Input, Notice, Supervisor, TrainerEvent};
 
 /// What a daemon is started with.
 #[derive(Clone, Debug)]
@@ -142,6 +144,7 @@ struct Shell {
 
 impl Shell {
     fn input(&mut self, event: Event) -> Input {
+        note_where_it_stands(&event);
         match event {
             Event::Up { address, outbox } => {
                 self.outbox = Some(outbox);
@@ -153,7 +156,7 @@ impl Shell {
                 Input::Disconnected
             }
             Event::Input(input) => {
-                if let Input::Trainer(key, crate::supervisor::TrainerEvent::Exited { .. }) = &input {
+                if let Input::Trainer(key, TrainerEvent::Exited { .. }) = &input {
                     self.trainers.forget(*key);
                 }
                 input
@@ -184,6 +187,25 @@ impl Shell {
             Effect::Exit(ending) => return Some(ending),
         }
         None
+    }
+}
+
+/// Lines of the log say the run, the generation and the step that this machine is at when they are written.
+fn note_where_it_stands(event: &Event) {
+    match event {
+        Event::Said(ToMachine::Welcome(welcome)) => m2t_log::stand("run", &*welcome.recipe.name),
+        Event::Said(ToMachine::Assign(assignment)) => {
+            m2t_log::stand("generation", assignment.generation.0);
+            if let Work::Train(group) = &assignment.work {
+                m2t_log::stand("step", group.start_from.step().0);
+            }
+        }
+        Event::Input(Input::Trainer(_, TrainerEvent::Said(said))) => {
+            if let News::Stepped(report) = &said.news {
+                m2t_log::stand("step", report.step.0);
+            }
+        }
+        Event::Up { .. } | Event::Said(_) | Event::Down | Event::Input(_) => {}
     }
 }
 

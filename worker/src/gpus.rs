@@ -97,6 +97,8 @@ fn ask(devices: &Devices, names: &[GpuName], trainer: &Path) -> Result<Vec<GpuFa
     let answer = Command::new(trainer)
         .arg("gpus")
         .args(names.iter().map(ToString::to_string))
+        // Its answer to a mistake is read here, in a sentence.
+        .env(m2t_log::VARIABLE, m2t_log::Format::Human.name())
         .stdin(Stdio::null())
         .output()
         .map_err(|source| GpusError::NotAsked {

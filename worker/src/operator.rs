@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod data;
+pub mod describe;
 pub mod doctor;
 pub mod help;
 pub mod metrics;
@@ -15,6 +16,7 @@ pub mod report;
 pub mod status;
 pub mod table;
 pub mod train;
+pub mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;

@@ -5,23 +5,35 @@ use m2t_common::report::Stage;
 use m2t_coordinator_core::{CommittedStep, Recovery};
 use serde::{Deserialize, Serialize};
 
-/// The keys of a line, in their order.
+/// A committed step. Loss, norm and rates are of this step, of whatever device: all say the same.
 #[derive(Serialize)]
 struct Line<'a> {
     /// The state's step after the commit: the first is 1.
     step: u64,
+    /// The epoch it belongs to, from 0.
     epoch: u64,
+    /// Mean loss over all images of the step.
     loss: f64,
+    /// Mean loss of each rank, in order of the ranks.
     loss_by_rank: &'a [f64],
+    /// lr(i), with i = step − 1.
     learning_rate: f64,
+    /// m(i), of the teacher's parameters.
     parameter_momentum: f64,
+    /// α(i), of the teacher's statistics.
     statistics_momentum: f64,
+    /// L2 norm of the averaged gradient.
     gradient_norm: f64,
+    /// Over all ranks, at the speed of the slowest device.
     images_per_second: f64,
+    /// Share of the step spent waiting for data, 0 to 1, the worst device's.
     data_wait: f64,
+    /// Where that device's loader spent most of its time, where the wait is worth a word.
     #[serde(skip_serializing_if = "Option::is_none")]
     bottleneck: Option<Stage>,
+    /// The generation that did it.
     generation: u64,
+    /// What the regroup took that this step, the first of its generation, ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery: Option<Phases>,
 }
@@ -29,11 +41,17 @@ struct Line<'a> {
 /// The phases of the regroup that this step ends, in seconds.
 #[derive(Serialize)]
 struct Phases {
+    /// From the last committed step to the end of the generation: the time in which nobody knew, and part of a step.
     noticed: f64,
+    /// Until every survivor had left its group.
     aborted: f64,
+    /// Until the next generation was placed.
     placed: f64,
+    /// Until its meeting point was known.
     met: f64,
+    /// Until all its devices had the state and could step.
     state: f64,
+    /// Until its first step was committed.
     first_step: f64,
 }
 

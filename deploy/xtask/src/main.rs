@@ -24,6 +24,7 @@ mod chaos;
 mod fleet;
 
 mod interrupt;
+mod reference;
 mod show;
 
 #[cfg(test)]
@@ -55,6 +56,8 @@ enum Command {
     Demo(DemoArguments),
     /// Measure the real programs: a line of JSON a result.
     Bench(bench::BenchArguments),
+    /// Make the pages of reference anew, from the code (deploy/reference/).
+    Reference,
     /// A run among faults drawn from a seed, whose result must be the calm run's.
     Chaos(chaos::ChaosArguments),
 }
@@ -128,6 +131,11 @@ fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Bench(arguments) => {
             let interrupt = Interrupt::listen()?;
             bench::run(&workspace, arguments, &interrupt)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Reference => {
+            set_up::run(&workspace)?;
+            reference::run(&workspace)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Chaos(arguments) => {

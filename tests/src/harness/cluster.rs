@@ -30,6 +30,8 @@ pub struct ClusterSettings {
     pub data: Option<PathBuf>,
     /// The trainer.
     pub trainer: PathBuf,
+    /// How coordinator and daemons write their logs, where it is not for people.
+    pub log: Option<&'static str>,
 }
 
 impl ClusterSettings {
@@ -41,6 +43,7 @@ impl ClusterSettings {
             experiment: EXPERIMENT.to_owned(),
             data: None,
             trainer: Binaries::get().path("m2t-fake-trainer"),
+            log: None,
         }
     }
 }
@@ -185,6 +188,7 @@ impl Cluster {
             .arg(data)
             .arg("--output")
             .arg(self.output());
+        command.args(self.settings.log.iter().flat_map(|log| ["--log", log]));
         if let Some(min_devices) = self.settings.min_devices {
             command.args(["--min-devices", &min_devices.to_string()]);
         }
@@ -229,6 +233,7 @@ impl Cluster {
         command
             .args(["--coordinator", &address, "--devices", devices])
             .args(more);
+        command.args(self.settings.log.iter().flat_map(|log| ["--log", log]));
         if !more.contains(&"--name") {
             command.args(["--name", name]);
         }
@@ -258,13 +263,18 @@ impl Cluster {
 
     /// The operator tool, pointed at this coordinator.
     pub fn m2t(&self, arguments: &[&str]) -> Process {
+        Process::start("m2t", &mut self.command(arguments))
+    }
+
+    /// The same before it is started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let address = self.address().to_string();
         let mut command = self.program("m2t");
         command.args(arguments).args(["--coordinator", &address]);
-        if let Some(network) = &self.network {
-            command = network.coordinator().wrap(&command);
+        match &self.network {
+            Some(network) => network.coordinator().wrap(&command),
+            None => command,
         }
-        Process::start("m2t", &mut command)
     }
 
     /// The status, if a coordinator answers.

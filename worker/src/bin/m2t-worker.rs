@@ -1,19 +1,18 @@
 //! `m2t-worker`, the daemon of a machine: reads its options, runs the daemon, says how it ended.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use m2t_common::MachineName;
+use m2t_log::{LogOptions, Reader};
 use m2t_worker::contact::{AccessArgs, Contact, CoordinatorAddress};
 use m2t_worker::daemon::{self, Settings};
 use m2t_worker::devices::Devices;
 use m2t_worker::ending::{EXIT_CODES, Ending};
 use m2t_worker::supervisor::Identity;
 use rustix::rand::{GetRandomFlags, getrandom};
-use tracing_subscriber::EnvFilter;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,19 +50,17 @@ struct Options {
     trainer: Option<PathBuf>,
     #[command(flatten)]
     access: AccessArgs,
+    /// How it writes its log, and how its trainers do.
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = m2t_describe::answer(Options::command) {
+        return code;
+    }
     let options = Options::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        // Whoever read the log may be gone: that must not end what works.
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    m2t_log::start("m2t-worker", options.log, Reader::Person);
     let ending = run(options).unwrap_or_else(|error| Ending::Refused {
         reason: format!("{error:#}"),
     });
@@ -96,6 +93,7 @@ fn run(options: Options) -> anyhow::Result<Ending> {
             .transpose()
             .context("cannot read --data as a path")?,
     };
+    m2t_log::stand("machine", identity.machine.to_string());
     tracing::info!(
         "machine {} with {} devices; coordinator at {}",
         identity.machine,

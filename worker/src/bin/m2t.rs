@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::operator::orders::{self, Order};
 use m2t_worker::operator::{
-    Refused, Whom, audit, data, doctor, help, metrics, recipe, report, run_trainer, status, train,
+    Refused, Whom, audit, data, describe, doctor, help, metrics, recipe, report, run_trainer, status, train,
+    watch,
 };
 
 /// Trains encoders without labels (Momentum² Teacher), watches runs, works with their recipes, data and checkpoints.
@@ -47,6 +48,10 @@ enum Command {
     Metrics(metrics::Options),
     /// Prove from a run's output folder that every sample counted exactly once.
     Audit(audit::Options),
+    /// Print what a shell needs to complete the programs' options.
+    Completions(describe::CompletionsOptions),
+    /// Write the programs' man pages to a folder.
+    Man(describe::ManOptions),
     /// Make, arrange, check and pack data sets.
     #[command(subcommand)]
     Data(DataCommand),
@@ -98,7 +103,7 @@ struct StatusOptions {
     /// One line of JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Show it again whenever it changes, until the run ends.
+    /// Show it whenever it changes, until the run ends: in a terminal as a view that takes keys, else again and again.
     #[arg(long)]
     watch: bool,
 }
@@ -150,6 +155,9 @@ enum CheckpointCommand {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = m2t_describe::answer(Options::command) {
+        return code;
+    }
     let arguments = std::env::args_os().map(train::published_spelling);
     run(Options::parse_from(arguments).command).unwrap_or_else(|error| {
         // A reader that had enough (`m2t status | head`) is no failure.
@@ -178,6 +186,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Report(options) => report::run(&options, &mut std::io::stdout()),
         Command::Metrics(options) => metrics::run(&options, &mut std::io::stdout()),
         Command::Audit(options) => audit::run(&options, &mut std::io::stdout()),
+        Command::Completions(options) => describe::completions(&options, &mut std::io::stdout()),
+        Command::Man(options) => describe::man(&options),
         Command::Data(DataCommand::Synth(options)) => make_data(options),
         Command::Data(DataCommand::Check(options)) => data::check(&options, &mut std::io::stdout()),
         Command::Data(DataCommand::Arrange(options)) => data::arrange(options, &mut std::io::stdout()),
@@ -246,6 +256,12 @@ fn show_status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
     };
     let coordinator = options.whom.contact()?;
     let runtime = event_loop()?;
+    if options.watch && !options.json && watch::has_terminal() {
+        let code = runtime.block_on(watch::watch(&options.whom));
+        // The thread that reads the terminal waits for a key.
+        runtime.shutdown_background();
+        return code;
+    }
     let mut out = std::io::stdout();
     runtime.block_on(async {
         if options.watch {

@@ -5,7 +5,6 @@
 //! it here kills it as well.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -15,7 +14,7 @@ use std::time::Duration;
 use m2t_common::trainer_link::ToTrainer;
 use m2t_common::{DeviceIndex, GpuName};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::BufReader;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -24,6 +23,7 @@ use tokio::time::timeout;
 
 use super::leftovers::{SocketFolder, remove_leftovers, remove_segments};
 use super::lines::{read_news, write_line};
+use super::output::pass_on;
 use super::{DaemonError, Event, Events};
 use crate::ending::sentence;
 use crate::supervisor::{Input, Manner, TrainerEvent, TrainerKey};
@@ -151,6 +151,8 @@ fn command(program: &Path, socket: &Path, gpu: Option<&GpuName>) -> Command {
     if std::env::var_os("TORCH_CPP_LOG_LEVEL").is_none() {
         command.env("TORCH_CPP_LOG_LEVEL", "FATAL");
     }
+    // It writes its lines as this daemon does, which hands them on.
+    command.env(m2t_log::VARIABLE, m2t_log::format().name());
     // NCCL's groups are aborted and made anew in one process, which its NVLS does not outlive; m2t-torch insists.
     command.env("NCCL_NVLS_ENABLE", "0");
     command
@@ -268,33 +270,6 @@ async fn converse(
     };
     say(last);
     tell.abort();
-}
-
-/// Passes a trainer's output on to the daemon's standard error, with the device before each line.
-async fn pass_on(pipe: impl AsyncRead + Unpin, device: DeviceIndex, last: Option<Arc<Mutex<String>>>) {
-    let mut reader = BufReader::new(pipe);
-    let mut line = Vec::new();
-    while let Ok(1..) = reader.read_until(b'\n', &mut line).await {
-        let text = String::from_utf8_lossy(&line);
-        let text = text.trim_end();
-        // A closed standard error must not end the trainers.
-        let _ = writeln!(std::io::stderr().lock(), "[device {device}] {text}");
-        if let Some(Ok(mut last)) = last.as_ref().map(|last| last.lock())
-            && is_telling(text)
-        {
-            text.clone_into(&mut last);
-        }
-        line.clear();
-    }
-}
-
-/// Whether a line says why a process ends. The last lines of a panic do not: the hint at the backtrace, or its frames.
-fn is_telling(line: &str) -> bool {
-    let text = line.trim_start();
-    let is_indented = text.len() < line.len();
-    let is_frame = text.starts_with("at ") || text.starts_with(|c: char| c.is_ascii_digit());
-    let is_hint = text.starts_with("note: ") || text == "stack backtrace:";
-    !(text.is_empty() || is_hint || (is_indented && is_frame))
 }
 
 fn send_signal(child: &Child, signal: Signal) {

@@ -33,7 +33,15 @@ Examples:
 
 A run that waits says for what: \"6 of 8 devices; waiting for 2\".
 
-Exit codes: 0 shown; 1 no coordinator answers, or it went away while watched.";
+--watch in a terminal is a view of the run, in colours unless NO_COLOR is set. A
+coordinator that goes away is told of, and found again when it is back. Keys:
+arrows, Page, Home, End scroll; Tab goes from machines to log; g shows regroups
+alone; p pauses, r resumes, s stops the run, d drains the machine of the selected
+row, each after a question; q quits, and changes nothing. Where standard output
+is no terminal, each status is written below the one before.
+
+Exit codes: 0 shown; 1 no coordinator answers, or it went away while watched and
+standard output is no terminal; 128 + n the view was ended by signal n.";
 
 /// Of `m2t data synth`.
 pub const SYNTH: &str = "\

@@ -46,6 +46,21 @@ pub struct Which {
     whom: Whom,
 }
 
+impl From<&Whom> for Where {
+    fn from(whom: &Whom) -> Self {
+        Self { whom: whom.clone() }
+    }
+}
+
+impl From<(MachineName, &Whom)> for Which {
+    fn from((machine, whom): (MachineName, &Whom)) -> Self {
+        Self {
+            machine,
+            whom: whom.clone(),
+        }
+    }
+}
+
 const EXIT_CODES: &str = "\
 It returns at once; m2t status shows how it comes about.
 

@@ -210,7 +210,7 @@ fn device_cells(device: &DeviceStatus) -> [String; 6] {
 }
 
 /// `0-3` where the ranks leave no gap, else one by one.
-fn rank_list(ranks: &[Rank]) -> String {
+pub(super) fn rank_list(ranks: &[Rank]) -> String {
     match ranks {
         [Rank(first), .., Rank(last)] if (last - first) as usize == ranks.len() - 1 => {
             format!("{first}-{last}")
@@ -262,7 +262,7 @@ pub(super) fn span(duration: Duration) -> String {
     }
 }
 
-fn time_of_day(at: Timestamp) -> String {
+pub(super) fn time_of_day(at: Timestamp) -> String {
     let seconds = at.0 / 1000 % 86_400;
     format!(
         "{:02}:{:02}:{:02} UTC",
@@ -272,7 +272,7 @@ fn time_of_day(at: Timestamp) -> String {
     )
 }
 
-fn short(digest: &str) -> String {
+pub(super) fn short(digest: &str) -> String {
     digest.chars().take(16).collect()
 }
 

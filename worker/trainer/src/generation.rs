@@ -44,9 +44,11 @@ pub enum End {
 /// # Errors
 /// [`Leave`] says why the device left before.
 pub fn run(life: &mut Life, data: &Data, start: &Start, membership: &Arc<Membership>) -> Result<End, Leave> {
+    note_where_it_stands(start);
     let index = index(data, start, membership)?;
     let plan = start.recipe.plan(start.n_samples).map_err(anyhow::Error::from)?;
     let ranks = own_ranks(start)?;
+    m2t_log::stand("ranks", ranks.iter().map(|rank| rank.0).collect::<Vec<_>>());
     let donation = first_state(life, start, &ranks, membership)?;
     let first_step = start.start_from.step();
     let exam = prepared(life, data, start, membership)?;
@@ -136,6 +138,15 @@ fn index(data: &Data, start: &Start, membership: &Arc<Membership>) -> Result<Arc
         return Err(other.into());
     }
     Ok(index)
+}
+
+/// Lines of the log say where this device is when they are written; the step moves on with each commit.
+fn note_where_it_stands(start: &Start) {
+    m2t_log::stand("run", &*start.recipe.name);
+    m2t_log::stand("generation", start.generation.0);
+    m2t_log::stand("step", start.start_from.step().0);
+    m2t_log::stand("machine", start.device.machine.to_string());
+    m2t_log::stand("device", start.device.index.0);
 }
 
 fn own_ranks(start: &Start) -> anyhow::Result<Vec<Rank>> {

@@ -10,11 +10,12 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, LazyLock};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use m2t_common::evaluation::Settings;
 use m2t_common::gpu::GpuName;
 use m2t_common::report::News;
 use m2t_common::trainer_link::Start;
+use m2t_log::{LogOptions, Reader};
 use m2t_trainer::check_gpu::check_gpu;
 use m2t_trainer::checkpoint;
 use m2t_trainer::doctor;
@@ -45,6 +46,8 @@ the reason in one sentence; 2 wrong arguments.";
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: LogOptions,
 }
 
 /// What --version says: of the build, and of the libtorch that runs. The instruction set decides bits.
@@ -151,24 +154,20 @@ enum Command {
     Features(features::Question),
 }
 
+/// What its lines are signed with.
+const PROGRAM: &str = "m2t-trainer";
+
 fn main() -> ExitCode {
+    if let Some(code) = m2t_describe::answer(Arguments::command) {
+        return code;
+    }
     let arguments = Arguments::parse();
     say_panics_in_a_sentence();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt()
-        // Whoever read the log may be gone: that must not end what works.
-        .log_internal_errors(false)
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // The daemon puts device and time before each line, and decides of colours.
-        .with_ansi(false)
-        .with_target(false)
-        .without_time()
-        .init();
+    m2t_log::start(PROGRAM, arguments.log, Reader::Daemon);
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("m2t-trainer: {error:#}");
+            m2t_log::last_word(PROGRAM, &format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -331,6 +330,6 @@ fn say_panics_in_a_sentence() {
             .lines()
             .next()
             .unwrap_or_default();
-        eprintln!("m2t-trainer: internal error: {what}{place}");
+        m2t_log::last_word(PROGRAM, &format!("internal error: {what}{place}"));
     }));
 }

@@ -70,6 +70,7 @@ impl Training<'_> {
                 .step(&images, &self.plan.schedule, membership.boundary())?;
             let mut report = report(self.step(), &committed, &batch, began.elapsed());
             self.add_proofs(&mut report, &batch);
+            m2t_log::stand("step", report.step.0);
             self.tell(News::Stepped(report));
             began = Instant::now();
             boundary = committed.boundary;
