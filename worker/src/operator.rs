@@ -6,6 +6,7 @@ pub mod audit;
 pub mod data;
 pub mod doctor;
 pub mod help;
+pub mod launch;
 pub mod metrics;
 pub mod orders;
 pub mod progress;
