@@ -42,7 +42,7 @@ munged --foreground --force --key-file="$scratch/munge/key" --socket="$scratch/r
     >"$scratch/munged.out" 2>&1 &
 daemons+=($!)
 
-# --- Slurm: two nodes of one CPU each, on one host ---
+# --- Slurm: two nodes of one CPU each, on one host; a requeued job waits until old credentials have expired, so these live short ---
 mkdir "$scratch/state" "$scratch/log" "$scratch/spool"
 export SLURM_CONF=$scratch/slurm.conf
 cat >"$SLURM_CONF" <<CONF
@@ -52,7 +52,7 @@ SlurmctldPort=17002
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$scratch/run/munge.socket
+AuthInfo=socket=$scratch/run/munge.socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation=$scratch/state
 SlurmdSpoolDir=$scratch/spool/%n
@@ -64,7 +64,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-SchedulerParameters=requeue_delay=1,batch_sched_delay=0
+SchedulerParameters=batch_sched_delay=0
 SchedulerType=sched/backfill
 MpiDefault=none
 JobRequeue=1

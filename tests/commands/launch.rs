@@ -175,7 +175,7 @@ fn a_launch_outlives_its_connections_and_itself_and_stops_at_a_checkpoint_everyw
 fn what_is_killed_on_a_host_is_started_again_and_the_run_finishes() {
     let Some(data) = photographs() else { return };
     let site = Site::new(TWO);
-    let mut launched = site.launch(&data, "--set steps=400 --min-devices 1");
+    let mut launched = site.launch(&data, "--set steps=120 --min-devices 1");
     site.wait_past(&launched, 3);
     for (program, more) in [("m2t-worker", "--name second"), ("m2t-coordinator", "--output")] {
         let pid = site.pid_of(program, more);
@@ -187,7 +187,7 @@ fn what_is_killed_on_a_host_is_started_again_and_the_run_finishes() {
     launched.expect_exit(0);
     let said = launched.output();
     assert!(
-        said.contains("coordinator | ") && said.contains("finished at step 400"),
+        said.contains("coordinator | ") && said.contains("finished at step 120"),
         "{said}"
     );
     site.nothing_is_left();
