@@ -94,7 +94,8 @@ else
     up up -d coordinator
     for _ in $(seq 50); do up exec -T coordinator m2t status >/dev/null 2>&1 && break; sleep 0.2; done
     up exec -T coordinator m2t-coordinator token new --state /state/try --role worker >"$M2T_TOKEN_FILE"
-    chmod a+r "$M2T_TOKEN_FILE"
+    chmod 600 "$M2T_TOKEN_FILE"
+    chown 7117 "$M2T_TOKEN_FILE"
     up up -d
 fi
 status() { up exec -T coordinator m2t status --json --coordinator 127.0.0.1:7117; }

@@ -111,8 +111,7 @@ TOML
 output=$scratch/run-of-try
 metrics=$output/metrics.jsonl
 export M2T_EXPERIMENT=$scratch/try.toml M2T_DATA=$data M2T_OUTPUT=$output M2T_BIN=$bin M2T_DEVICES=cpu:1
-export M2T_OPTIONS="--min-devices 1" M2T_SECURITY=${M2T_SECURITY-}
-[ -n "$M2T_SECURITY" ] && export M2T_WORKER_SECURITY=${M2T_WORKER_SECURITY-$M2T_SECURITY}
+export M2T_OPTIONS="--min-devices 1" M2T_SECURITY=${M2T_SECURITY-} M2T_TOKENS=$scratch/tokens
 
 submit() { sbatch --parsable --nodes=2 --output="$scratch/job-%j.log" "$@" "$here/m2t.sbatch"; }
 steps() { if [ -f "$metrics" ]; then wc -l <"$metrics"; else echo 0; fi; }
@@ -129,7 +128,14 @@ until_state() {
     for _ in $(seq 600); do [[ "$(state "$job")" =~ ^($1)$ ]] && return; sleep 0.2; done
     fail "the job is not $1"
 }
-resumed_at() { grep -oiE 'resum[a-z]* .*' "$1" | tail -1; }
+# Cancels the job; one that requeues itself at this very moment is cancelled when it is back.
+cancel() {
+    for _ in $(seq 60); do
+        scancel "$job"
+        for _ in $(seq 50); do [[ "$(state "$job")" =~ ^(CANCELLED|COMPLETED|FAILED)$ ]] && return; sleep 0.2; done
+    done
+    fail "the job cannot be cancelled"
+}
 
 job=$(submit --time=60)
 echo "submitted: job $job on two nodes"
@@ -144,22 +150,20 @@ past "$left"
 echo "requeued: left at checkpoint $left, started again (restart $(restarts "$job")), now at step $(steps)"
 grep -E 'm2t: job|heckpoint|esum' "$scratch/job-$job.log" | tail -12
 
-scancel "$job"
-until_state 'CANCELLED|COMPLETED|FAILED'
+cancel
 left=$(newest)
 echo "cancelled: state $(state "$job"), checkpoint at step $left of $(steps) steps in metrics.jsonl"
 [ "$left" = "$(steps)" ] || fail "steps were lost"
 
 # A time limit near: the signal stops the run, and the script requeues its job.
-job=$(submit --time=2 --signal=B:USR1@100)
+job=$(submit --time=3 --signal=B:USR1@120)
 past $((left + 5))
 for _ in $(seq 600); do [ "$(restarts "$job")" = 1 ] && [ "$(state "$job")" = RUNNING ] && break; sleep 0.2; done
 [ "$(restarts "$job")" = 1 ] || fail "the job was not requeued by its script"
 left=$(newest)
 past "$left"
 echo "out of time: job $job stopped at checkpoint $left, requeued itself, now at step $(steps)"
-scancel "$job"
-until_state 'CANCELLED|COMPLETED|FAILED'
+cancel
 
 # To the end.
 rm -rf "$output"

@@ -14,7 +14,6 @@ root=$(cd "$here/../.." && pwd)
 bin=${M2T_BIN:-$root/target/release}
 data=$(realpath "${1:?name a data folder}")
 port=${M2T_PORT:-7917}
-options=${M2T_SECURITY:-}
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/m2t-systemd.XXXXXX")
 pid=
 
@@ -83,14 +82,13 @@ M2T_EXPERIMENT=/srv/m2t/try.toml
 M2T_DATA=/srv/m2t/data/train
 M2T_OUTPUT=/srv/m2t/runs/try
 M2T_LISTEN=127.0.0.1:$port
-M2T_OPTIONS=--min-devices 1 $options
+M2T_OPTIONS=--min-devices 1
 ENV
 cat >"$in/etc/m2t/worker.env" <<ENV
 M2T_COORDINATOR=127.0.0.1:$port
 M2T_DEVICES=cpu:2
 M2T_OPTIONS=--name first
 ENV
-: >"$in/etc/m2t/worker.token"
 cat >"$in/etc/systemd/system/m2t-try.target" <<'UNIT'
 [Unit]
 Description=Nothing but what is tried
@@ -102,6 +100,7 @@ for unit in systemd-udevd systemd-udev-trigger systemd-timesyncd systemd-network
     keyboard-setup console-setup ssh; do
     ln -sf /dev/null "$in/etc/systemd/system/$unit.service"
 done
+find "$in/etc/systemd/system" -name '*.socket' -o -name '*.timer' | while read -r unit; do rm -f "$unit"; done
 rm -rf "$in/etc/fstab"
 
 # --- process 1 ---
@@ -121,6 +120,8 @@ exec unshare --cgroup --mount --pid --ipc --uts --fork --kill-child --propagatio
     mkdir -p old
     pivot_root . old
     umount -l /old
+    # As systemd has it where it is process 1 of a machine: units see what it mounts for them.
+    mount --make-rshared /
     exec env -i container=m2t PATH=/usr/sbin:/usr/bin:/sbin:/bin "$systemd" --system --unit=m2t-try.target --log-target=journal
 '
 START
@@ -136,7 +137,8 @@ done
 inside() { nsenter -t "$pid" -a "$@"; }
 echo "systemd runs as process 1 of its own namespaces: $(inside systemctl is-system-running || true)"
 
-status() { inside /opt/m2t/bin/m2t status --json --coordinator "127.0.0.1:$port" 2>/dev/null; }
+security=/srv/m2t/runs/try/state/security
+status() { inside /opt/m2t/bin/m2t status --json --coordinator "127.0.0.1:$port" --token-file $security/viewer.token 2>/dev/null; }
 step() { status | grep -oE '"step":[0-9]+' | head -1 | cut -d: -f2; }
 generation() { status | grep -oE '"generation":[0-9]+' | head -1 | cut -d: -f2; }
 # Waits until the run is past a step, or a minute.
@@ -168,7 +170,10 @@ said_to_end_well() {
 exit_of() { inside systemctl show -p ExecMainStatus --value "$1"; }
 main_pid() { inside systemctl show -p MainPID --value "$1"; }
 
-inside systemctl start m2t-coordinator m2t-worker
+inside systemctl start m2t-coordinator
+for _ in $(seq 100); do inside test -s $security/worker.token && break; sleep 0.2; done
+inside install -m 600 $security/worker.token /etc/m2t/worker.token
+inside systemctl start m2t-worker
 now=$(past 5)
 echo "trains: step $now, generation $(generation)"
 

@@ -112,7 +112,7 @@ impl Site {
                 wait_until_gone(pid);
             }
         }
-        assert_eq!(self.kept(), [PathBuf::new(); 0]);
+        assert_eq!(self.kept(), Vec::<PathBuf>::new());
     }
 }
 

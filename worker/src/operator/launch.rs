@@ -108,7 +108,7 @@ pub struct LaunchOptions {
     /// Run the coordinator on this machine, not on the first host.
     #[arg(long)]
     here: bool,
-    /// Listen beyond loopback, without encryption and without any check of who attaches: private networks only.
+    /// Without encryption and without tokens, coordinator and daemons alike: private networks only.
     #[arg(long)]
     insecure: bool,
     /// ssh, with options of its own.

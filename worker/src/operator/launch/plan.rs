@@ -143,6 +143,9 @@ impl Plan {
         if let Some(data) = &host.data {
             add("--data", data.display().to_string());
         }
+        if self.options.insecure {
+            arguments.push("--insecure".to_owned());
+        }
         Seat {
             key: format!("{}-worker-{}", self.key, host.name),
             role: Role::Worker,
