@@ -7,6 +7,7 @@ pub mod data;
 pub mod describe;
 pub mod doctor;
 pub mod help;
+pub mod launch;
 pub mod metrics;
 pub mod orders;
 pub mod progress;

@@ -10,8 +10,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use m2t_data::synth::{Synth, SynthError, generate};
 use m2t_worker::operator::orders::{self, Order};
 use m2t_worker::operator::{
-    Refused, Whom, audit, data, describe, doctor, help, metrics, recipe, report, run_trainer, status, train,
-    watch,
+    Refused, Whom, audit, data, describe, doctor, help, launch, metrics, recipe, report, run_trainer, status,
+    train, watch,
 };
 
 /// Trains encoders without labels (Momentum² Teacher), watches runs, works with their recipes, data and checkpoints.
@@ -34,6 +34,14 @@ enum Command {
     Train(train::TrainOptions),
     /// Evaluate an encoder as published: train a linear head on it, on this machine, alone or with others.
     Eval(train::eval::EvalOptions),
+    /// Train on many hosts from here, over ssh: the coordinator on the first, a daemon on each.
+    Launch(launch::LaunchOptions),
+    /// The far end of `launch`, which it runs itself.
+    #[command(name = launch::FAR_END, hide = true)]
+    LaunchSeat,
+    /// What the far end starts programs with.
+    #[command(name = launch::KEEPER, hide = true)]
+    LaunchKeep,
     /// Show where a run stands.
     Status(StatusOptions),
     #[command(flatten)]
@@ -179,6 +187,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Train(options) => train::train(&options),
         Command::Eval(options) => train::eval::eval(&options, &mut std::io::stdout()),
+        Command::Launch(options) => launch::launch(options),
+        Command::LaunchSeat => launch::sit(),
+        Command::LaunchKeep => launch::keep().map(|()| ExitCode::SUCCESS),
         Command::Status(options) => show_status(&options),
         Command::Order(order) => give_order(order),
         Command::Doctor(options) => doctor::run(&options, &mut std::io::stdout()),

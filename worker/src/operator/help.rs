@@ -19,7 +19,8 @@ Examples, from nothing to a tested encoder on this machine:
   m2t recipe 32x_v100_100e            all keys of one
 
 `m2t COMMAND --help` has the examples of each command. On several machines,
-m2t-coordinator leads and an m2t-worker on each machine joins it.
+m2t-coordinator leads and an m2t-worker on each machine joins it; m2t launch
+starts them all over ssh.
 
 Exit codes: 0 done; 1 it failed; 2 what was typed was refused; else those of
 the program that a command runs (`m2t train --help`, `m2t recipe diff --help`).";

@@ -28,6 +28,7 @@ use m2t_trainer::life::Life;
 use m2t_trainer::link::{ByHand, Daemon, Link, Order};
 use m2t_trainer::measure::{Question, measure};
 use m2t_trainer::membership::Membership;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 const EXAMPLES: &str = "\
 m2t-worker starts one of these a device; by hand there is little need to.
@@ -274,6 +275,7 @@ fn judge(of: &Judged, (by, settings, ridge): (By, Settings, Option<f64>)) -> any
 
 fn under_a_daemon(socket: &std::path::Path, gpu: Option<&GpuName>) -> anyhow::Result<()> {
     die_with_the_daemon()?;
+    leave_signals_to_the_daemon()?;
     let hardware = Hardware::named(gpu, Company::Nobody)?;
     let (link, orders) = Daemon::connect(socket, || {
         // How a trainer is told to end; a daemon that dies takes it along by the signal.
@@ -311,6 +313,15 @@ fn die_with_the_daemon() -> anyhow::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .context("cannot ask to end with the daemon")?;
     anyhow::ensure!(rustix::process::getppid() == parent, "the daemon is gone");
+    Ok(())
+}
+
+/// SIGTERM and SIGINT are the daemon's: it drains, and closes the link to end this process. Batch systems and service managers send them
+/// to every process of a machine's part at once, and a trainer that went would take its step with it.
+fn leave_signals_to_the_daemon() -> anyhow::Result<()> {
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register(signal, Arc::default()).context("cannot leave signals to the daemon")?;
+    }
     Ok(())
 }
 
