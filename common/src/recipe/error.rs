@@ -20,7 +20,7 @@ pub enum RecipeError {
     #[error(
         "{}no preset is called {name:?}; {} (`m2t recipe` lists them; an experiment file's name ends in .toml)",
         at(origin.as_ref()),
-        meant_or_all(nearest.as_deref(), &presets::names())
+        meant_or_all(nearest.as_deref(), &presets::whole())
     )]
     UnknownPreset {
         origin: Option<Origin>,

@@ -37,7 +37,7 @@ impl Layers {
     /// Lays a published run on top.
     pub(super) fn preset(&mut self, name: &str, named_by: Option<Origin>) -> Result<(), RecipeError> {
         let Some(table) = presets::find(name) else {
-            let names = presets::names();
+            let names = presets::whole();
             return Err(RecipeError::UnknownPreset {
                 origin: named_by,
                 name: name.to_owned(),

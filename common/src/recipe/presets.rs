@@ -1,4 +1,4 @@
-//! The twelve published runs and the two published linear evaluations, built in, as tables on top of the defaults.
+//! The twelve published runs, the two published linear evaluations and a run to try m2t with, built in, as tables on top of the defaults.
 
 use toml::Table;
 
@@ -6,6 +6,7 @@ use toml::Table;
 pub const DEFAULTS: &str = include_str!("defaults.toml");
 const PRESETS: &str = include_str!("presets.toml");
 const HEADS: &str = include_str!("heads.toml");
+const DEMONSTRATIONS: &str = include_str!("demonstrations.toml");
 
 /// The names of the published runs, in the order of the published tables.
 pub fn names() -> Vec<String> {
@@ -17,9 +18,20 @@ pub fn heads() -> Vec<String> {
     parsed(HEADS).keys().cloned().collect()
 }
 
+/// The names of the runs to try m2t with.
+pub fn demonstrations() -> Vec<String> {
+    parsed(DEMONSTRATIONS).keys().cloned().collect()
+}
+
+/// The names of all presets that are a whole recipe.
+pub fn whole() -> Vec<String> {
+    names().into_iter().chain(demonstrations()).collect()
+}
+
 /// What a preset writes on top of the defaults.
 pub fn find(name: &str) -> Option<Table> {
-    let found = presets().remove(name).or_else(|| parsed(HEADS).remove(name));
+    let mut tables = [presets(), parsed(HEADS), parsed(DEMONSTRATIONS)].into_iter();
+    let found = tables.find_map(|mut table| table.remove(name));
     found.and_then(|value| value.try_into().ok())
 }
 

@@ -10,6 +10,7 @@ mod line;
 mod loader;
 mod recovery;
 mod step;
+mod strangers;
 mod torchrun;
 
 use std::ffi::OsString;
@@ -85,6 +86,9 @@ checkpoint: ResNet-50's whole state (student, momentum, teacher and statistics, 
   and how long training stands for it. Cases: save, load, stall. --against pytorch runs torch.save with fsync and torch.load on
   the same tensors and disk. It needs a Python with torch: M2T_PYTHON, or the .python/ that `cargo xtask test` installs.
 
+strangers: the duration of a step of ResNet-18, 64 px, 8 images on two CPU devices, while 10,000 connections stand idle at the coordinator,
+  200 dribble a handshake and a scanner tries other protocols a hundred times in a second, beside the same run in calm, in turns of seconds.
+
 A line has: bench, case, median, unit, runs, machine; against a baseline also baseline, baseline_median,
 baseline_runs, baseline_steps_lost and ratio (above 1: we are better). recovery adds:
   seconds      every time measured, in order
@@ -102,6 +106,8 @@ convergence adds:
   differences  of the losses, as a share of float32's, seed by seed
 launch adds:
   seconds      every time measured, in order
+strangers adds:
+  idle         the fewest connections that stood idle at the end of a storm; baseline_runs and steps count steps
 checkpoint adds:
   seconds      every time measured, in order
   bytes        of the state's file
@@ -127,6 +133,8 @@ enum Name {
     Convergence,
     /// From the state to the disk and back.
     Checkpoint,
+    /// A step while strangers knock at the coordinator.
+    Strangers,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -199,6 +207,15 @@ pub(crate) fn run(workspace: &Workspace, arguments: &BenchArguments, interrupt: 
             set_up::run(workspace)?;
             fleet::build(workspace, interrupt, &["-pm2t-trainer"])?;
             checkpoint::run(&bench("checkpoint")?, arguments)
+        }
+        (Name::Strangers, against) => {
+            ensure!(
+                arguments.data.is_none() && arguments.cases.is_empty() && against.is_none(),
+                "strangers has no --cases to choose from, looks at no photographs and is compared with itself in calm"
+            );
+            set_up::run(workspace)?;
+            fleet::build(workspace, interrupt, &["--workspace"])?;
+            strangers::run(&bench("strangers")?, arguments.runs)
         }
         (Name::Launch, against) => {
             ensure!(

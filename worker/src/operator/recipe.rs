@@ -197,7 +197,8 @@ fn list() -> String {
             value("epochs"),
         );
     }
-    text
+    let demonstrations = presets::demonstrations().join(", ");
+    text + &format!("\nTo try m2t without a GPU, on photographs of your own: {demonstrations}\n")
 }
 
 /// A product of decimal fractions as a person would write it: 7.2, not 7.199999999999999.

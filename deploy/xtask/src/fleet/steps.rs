@@ -84,6 +84,12 @@ impl Steps {
         Ok(())
     }
 
+    /// When each step since then was seen, in order.
+    pub(crate) fn since(&self, moment: Instant) -> Vec<Instant> {
+        let seen = self.seen.values().copied();
+        seen.filter(|at| *at >= moment).collect()
+    }
+
     /// The first step of any generation after this one.
     pub(crate) fn first_after(&self, generation: u64) -> Option<Seen> {
         let (&(_, step), &at) = self.seen.range((generation + 1, 0)..).next()?;
