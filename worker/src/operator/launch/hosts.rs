@@ -129,7 +129,13 @@ mod tests {
         assert_eq!(
             seen,
             [
-                ("node-1", "node-1", "node-1", Some("0,1,2,3,4,5,6,7".to_owned()), None),
+                (
+                    "node-1",
+                    "node-1",
+                    "node-1",
+                    Some("0,1,2,3,4,5,6,7".to_owned()),
+                    None
+                ),
                 (
                     "me@10.0.0.2",
                     "10.0.0.2",
