@@ -27,7 +27,12 @@ for tool in munged slurmctld slurmd sbatch srun scontrol squeue scancel; do
 done
 
 cleanup() {
-    scancel --user=root 2>/dev/null || true
+    # What still runs is ended by its slurmd, which must live until then.
+    for _ in $(seq 60); do
+        scancel --state=PENDING,RUNNING --user=root 2>/dev/null || true
+        [ -z "$(squeue -h 2>/dev/null)" ] && break
+        sleep 1
+    done
     for daemon in "${daemons[@]}"; do kill "$daemon" 2>/dev/null || true; done
     wait 2>/dev/null || true
     [ -n "${M2T_KEEP:-}" ] || rm -rf "$scratch"

@@ -99,10 +99,10 @@ impl Site {
         found[0].0
     }
 
-    /// What a launch keeps on hosts.
+    /// What a launch keeps on hosts. (The folder of a daemon that was killed is its successor's to remove, once its trainers are gone.)
     fn kept(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.desk.folder.path()).unwrap().flatten();
-        let kept = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("m2t-"));
+        let kept = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("m2t-launch-"));
         kept.map(|entry| entry.path()).collect()
     }
 
