@@ -12,6 +12,7 @@ mod mutated {
 
 use std::time::Duration;
 
+use m2t_common::access::{Bearer, Binding, Credential, Fingerprint, Keys, Role, Token, TokenId};
 use m2t_common::machine_link::{Boundary, StartFrom};
 use m2t_common::manifest::{CheckpointName, FORMAT, FileEntry, Manifest, STATE_FILE};
 use m2t_common::placement::{DevicePlacement, Placement};
@@ -24,7 +25,7 @@ use m2t_common::report::{
 use m2t_common::shard::Sample;
 use m2t_common::status::Status;
 use m2t_common::trainer_link::{Prepare, Said, Start, ToTrainer};
-use m2t_common::{DeviceId, DeviceIndex, Generation, Rank, Recipe, Step};
+use m2t_common::{DeviceId, DeviceIndex, Generation, Rank, Recipe, Step, Timestamp};
 use mutated::mutator::{Whole, how_many, mutant};
 use peak_alloc::PeakAlloc;
 
@@ -175,8 +176,57 @@ fn wholes() -> Vec<Whole> {
             ("a setting".to_owned(), b"augment.blur_sigma=[0.1, 2.0]".to_vec()),
             ("a setting".to_owned(), b"run.heartbeat_timeout=3s".to_vec()),
             ("a status".to_owned(), status.as_bytes().to_vec()),
+            ("a token".to_owned(), token().expose().into_bytes()),
+            (
+                "a bearer".to_owned(),
+                format!("Bearer {}", token().expose()).into_bytes(),
+            ),
+            (
+                "a credential".to_owned(),
+                Credential::of(&token(), &HERE).to_string().into_bytes(),
+            ),
+            json("the keys", &keys()),
         ])
         .collect()
+}
+
+/// The connection that proofs are of.
+const HERE: Binding = Binding([1; 32]);
+const NOW: Timestamp = Timestamp(1_798_000_000_000);
+
+fn keys() -> Keys {
+    let mut keys = Keys::default();
+    keys.rotate([7; 32], NOW);
+    keys.revoke(TokenId(3));
+    keys
+}
+
+fn token() -> Token {
+    let expires = NOW.after(Duration::from_secs(3600));
+    let made = keys().token(Role::Viewer, TokenId(7), expires, Fingerprint::of(b"certificate"));
+    made.unwrap()
+}
+
+/// What lets somebody in, and whether it does: only what was written as it is.
+fn read_access(text: &str) -> bool {
+    let keys = keys();
+    let mut is_something = false;
+    if let Ok(read) = text.parse::<Token>() {
+        is_something = true;
+        assert_eq!(read.expose(), text.trim(), "there is one way to write a token");
+    }
+    if let Ok(bearer) = text.parse::<Bearer>() {
+        is_something = true;
+        let Token { grant, secret, .. } = token();
+        let is_honest = bearer.0.grant == grant && bearer.0.secret == secret;
+        assert_eq!(keys.check_bearer(&bearer, NOW).is_ok(), is_honest, "{text}");
+    }
+    if let Ok(said) = text.parse::<Credential>() {
+        is_something = true;
+        let is_honest = said == Credential::of(&token(), &HERE);
+        assert_eq!(keys.check_proof(&said, &HERE, NOW).is_ok(), is_honest, "{text}");
+    }
+    is_something
 }
 
 /// What whoever took a recipe in asks of it.
@@ -219,7 +269,13 @@ fn read(bytes: &[u8]) -> bool {
         let _ = manifest.recipe.differences(&recipe());
     }
     is_something |= serde_json::from_slice::<Status>(bytes).is_ok();
+    if let Ok(mut keys) = serde_json::from_slice::<Keys>(bytes) {
+        is_something = true;
+        keys.rotate([9; 32], NOW);
+        let _ = keys.token(Role::Worker, TokenId(1), NOW, Fingerprint::of(b"certificate"));
+    }
     if let Ok(text) = std::str::from_utf8(bytes) {
+        is_something |= read_access(text);
         for attempt in [
             trace(
                 Source::Experiment {

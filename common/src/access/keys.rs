@@ -118,7 +118,7 @@ impl Keys {
         for old in self.keys.values_mut() {
             old.until = Some(old.until.map_or(others_end, |until| until.min(others_end)));
         }
-        let number = self.keys.keys().last().map_or(1, |last| last + 1);
+        let number = self.keys.keys().last().map_or(1, |last| last.saturating_add(1));
         let key = KeyBytes(Hash::from_bytes(key));
         self.keys.insert(number, Key { key, until: None });
     }
