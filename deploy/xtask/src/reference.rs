@@ -46,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 /// The pages for which no program is run, by their names.
 fn made_here(root: &Path) -> Result<Vec<(String, String)>> {
     Ok(vec![
-        ("recipe.md".to_owned(), recipe::page()?),
+        ("recipe.md".to_owned(), recipe::page(root)?),
         ("json.md".to_owned(), json::page(root)?),
     ])
 }

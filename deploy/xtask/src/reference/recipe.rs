@@ -1,14 +1,18 @@
 //! The page on recipes: every key with its default, what it may be, and what it means.
 //!
-//! Defaults and meanings are those of `defaults.toml` and its comments. What a key may be is asked of the code that refuses: it is given
+//! Defaults and meanings are those of `defaults.toml` and its comments; where it has none, the doc comment of the field tells. What a key may be is asked of the code that refuses: it is given
 //! a value that cannot be, and its sentence says what can.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use m2t_common::recipe::presets::{DEFAULTS, find, names};
 use m2t_common::recipe::written::Source;
 use m2t_common::recipe::{RecipeError, resolve};
+
+use super::types::describe;
 
 const HEAD: &str = "\
 <!-- Made by `cargo xtask reference` from common/src/recipe; do not edit. -->
@@ -39,8 +43,19 @@ struct Key {
     meaning: String,
 }
 
+/// The fields that keys become: the file, the type, and what stands before the field's name in a key.
+const FIELDS: [(&str, &str, &str); 4] = [
+    ("common/src/recipe.rs", "Model", ""),
+    ("common/src/recipe.rs", "Training", ""),
+    ("common/src/recipe/augment.rs", "Augment", "augment."),
+    ("common/src/recipe/operation.rs", "Operation", "run."),
+];
+/// A key that is called otherwise than its field.
+const RENAMED: (&str, &str) = ("milestones", "milestone_epochs");
+
 /// The page.
-pub(super) fn page() -> Result<String> {
+pub(super) fn page(root: &Path) -> Result<String> {
+    let documented = documented(root)?;
     let mut text = HEAD.to_owned();
     for line in DEFAULTS.lines().skip_while(|line| !line.starts_with("# ---")) {
         if let Some(title) = line.strip_prefix("# ---") {
@@ -50,16 +65,13 @@ pub(super) fn page() -> Result<String> {
             text.push_str("| key | default | may be | meaning |\n| --- | --- | --- | --- |\n");
         }
         if let Some(key) = keys().into_iter().find(|key| key.line == line) {
-            let Key {
-                name,
-                default,
-                meaning,
-            } = &key.key;
+            let Key { name, default, .. } = &key.key;
+            let meaning = key.key.meaning(&documented)?;
             let _ = writeln!(
                 text,
                 "| `{name}` | `{default}` | {} | {} |",
                 may_be(&key.key)?,
-                cell(meaning)
+                cell(&meaning)
             );
         }
     }
@@ -69,6 +81,32 @@ pub(super) fn page() -> Result<String> {
     );
     text.push_str(&published()?);
     Ok(text)
+}
+
+impl Key {
+    /// The comment in the defaults, else that of the field.
+    fn meaning(&self, documented: &BTreeMap<String, String>) -> Result<String> {
+        if !self.meaning.is_empty() {
+            return Ok(self.meaning.clone());
+        }
+        let (key, field) = RENAMED;
+        let name = if self.name == key { field } else { &self.name };
+        let found = documented.get(name);
+        found
+            .cloned()
+            .with_context(|| format!("nothing says what {} means", self.name))
+    }
+}
+
+/// The doc comments of all fields, by their keys.
+fn documented(root: &Path) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for (path, name, before) in FIELDS {
+        for field in describe(root, path, name)?.entries {
+            found.insert(format!("{before}{}", field.name), field.doc);
+        }
+    }
+    Ok(found)
 }
 
 /// A key, and the line of the defaults that it was read from.
@@ -116,8 +154,7 @@ fn may_be(key: &Key) -> Result<String> {
                 let problem = problem.split("; ").next().unwrap_or_default();
                 let bounds = problem
                     .trim_start_matches("must lie ")
-                    .trim_start_matches("must hold numbers ")
-                    .trim_start_matches("must ");
+                    .trim_start_matches("must hold numbers ");
                 return Ok(bounds.replace("between", "from").replace(" and ", " to "));
             }
             Err(other) => bail!("{}: asked with {impossible} it answers: {other}", key.name),

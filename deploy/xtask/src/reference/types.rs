@@ -83,6 +83,7 @@ fn field(field: &Field) -> Result<Entry> {
 fn kind(ty: &Type) -> Result<(String, bool)> {
     Ok(match ty {
         Type::Reference(inner) => return kind(&inner.elem),
+        Type::Array(array) => (format!("array of {}", kind(&array.elem)?.0), false),
         Type::Slice(slice) => (format!("array of {}", kind(&slice.elem)?.0), false),
         Type::Tuple(tuple) => {
             let kinds: Result<Vec<String>> = tuple.elems.iter().map(|ty| Ok(kind(ty)?.0)).collect();
@@ -144,7 +145,7 @@ fn serde(attributes: &[Attribute]) -> Result<Serde> {
                 found.rename_all = value;
             } else if meta.path.is_ident("skip_serializing_if") {
                 found.is_left_out = true;
-            } else if !["default", "transparent", "deny_unknown_fields"]
+            } else if !["default", "transparent", "deny_unknown_fields", "with"]
                 .iter()
                 .any(|name| meta.path.is_ident(name))
             {
