@@ -18,7 +18,6 @@ use std::sync::OnceLock;
 use clap::{Args, ValueEnum};
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -84,7 +83,7 @@ pub fn start(program: &'static str, options: LogOptions, reader: Reader) {
         .log_internal_errors(false)
         .with_writer(std::io::stderr)
         .with_target(false)
-        .fmt_fields(debug_fn(write_field).delimited(" "));
+        .fmt_fields(debug_fn(write_field));
     // Fails only where a test set a log of its own.
     let _ = match (options.log, reader) {
         (Format::Json, _) => registry
@@ -119,7 +118,8 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> std
     match field.name() {
         "message" => write!(writer, "{value:?}"),
         name if OF_PROGRAMS.contains(&name) => Ok(()),
-        name => write!(writer, "{name}={value:?}"),
+        // The message comes first.
+        name => write!(writer, " {name}={value:?}"),
     }
 }
 

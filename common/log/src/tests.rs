@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::json::JsonLines;
-use crate::{adopt, stand};
+use crate::{adopt, debug_fn, stand, write_field};
 
 /// The lines that `events` make.
 fn lines_of(events: impl FnOnce()) -> Vec<Value> {
@@ -46,6 +46,38 @@ fn a_line_says_what_stands_and_what_the_event_says_of_itself_wins() {
             assert_eq!(&line[name], value, "{line}");
         }
         assert_eq!((&line["run"], &line["program"]), (&json!("photographs"), &json!("m2t-test")));
+    }
+}
+
+#[test]
+fn a_line_for_people_leaves_out_what_its_sentence_says_and_ends_where_that_ends() {
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&written);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(move || Kept(Arc::clone(&kept)))
+        .with_target(false)
+        .with_ansi(false)
+        .without_time()
+        .fmt_fields(debug_fn(write_field));
+    let subscriber = tracing_subscriber::registry().with(lines);
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!(kind = "file_slow", step = 9_u64, "slow");
+        tracing::info!(share = 0.5, "other");
+    });
+    let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+    assert_eq!(written, " INFO slow\n INFO other share=0.5\n");
+}
+
+/// Keeps what is written.
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
