@@ -221,3 +221,6 @@ fn first_keys() -> std::io::Result<Keys> {
     keys.rotate(random()?, now());
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests;

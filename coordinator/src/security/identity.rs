@@ -112,7 +112,7 @@ impl Identity {
     }
 
     /// The certificate of today.
-    fn certified(&self, now: SystemTime) -> anyhow::Result<Arc<CertifiedKey>> {
+    pub(super) fn certified(&self, now: SystemTime) -> anyhow::Result<Arc<CertifiedKey>> {
         let mut today = self.today.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((made, certified)) = &*today
             && now.duration_since(*made).is_ok_and(|age| age < SHOWN)
