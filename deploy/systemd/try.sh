@@ -55,7 +55,7 @@ in=$scratch/root
 # --- what README.md installs ---
 mkdir -p "$in/opt/m2t/bin" "$in/etc/m2t" "$in/srv/m2t/runs" "$in/srv/m2t/data"
 cp "$bin"/m2t "$bin"/m2t-coordinator "$bin"/m2t-worker "$bin"/m2t-trainer "$in/opt/m2t/bin/"
-ln -sfn "$(realpath "$root/.libtorch")" "$in/opt/m2t/libtorch"
+libtorch=$(realpath "$root/.libtorch")
 cp "$here"/m2t-*.service "$in/etc/systemd/system/"
 install -D -m 644 "$here/m2t.sysusers" "$in/usr/lib/sysusers.d/m2t.conf"
 chroot "$in" systemd-sysusers m2t.conf >/dev/null
@@ -116,6 +116,9 @@ exec unshare --cgroup --mount --pid --ipc --uts --fork --kill-child --propagatio
     for folder in run run/lock tmp; do mkdir -p "$in/$folder"; mount -t tmpfs tmpfs "$in/$folder"; done
     mkdir -p "$in/srv/m2t/data/train"
     mount --bind -o ro "$data" "$in/srv/m2t/data/train"
+    # Bound, for units see neither /tmp nor /home, where a clone may lie.
+    mkdir -p "$in/opt/m2t/libtorch"
+    mount --bind -o ro "$libtorch" "$in/opt/m2t/libtorch"
     cd "$in"
     mkdir -p old
     pivot_root . old
@@ -125,7 +128,7 @@ exec unshare --cgroup --mount --pid --ipc --uts --fork --kill-child --propagatio
     exec env -i container=m2t PATH=/usr/sbin:/usr/bin:/sbin:/bin "$systemd" --system --unit=m2t-try.target --log-target=journal
 '
 START
-export scratch cgroup data systemd
+export scratch cgroup data libtorch systemd
 bash "$scratch/start" >"$scratch/console" 2>&1 &
 for _ in $(seq 100); do
     unshared=$(pgrep -P $! || true)
