@@ -93,9 +93,9 @@ fn token_files_are_made_again_long_before_they_expire_and_what_expired_leaves_th
     super::folder::write(&keyring.join("0.worker.token"), &over.expose()).unwrap();
     renew();
     assert_ne!(token(), soon.expose() + "\n");
-    let mut names: Vec<_> = fs::read_dir(&keyring)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
+    let entries = fs::read_dir(&keyring).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
     let short = identity.fingerprint().short();
