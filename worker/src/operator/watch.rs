@@ -5,7 +5,7 @@
 //!  a thread that reads keys and resizes ─────┼──► inbox ──► View (what is known, what is looked at) ──► draw ──► Screen
 //!  signals, answers to orders ───────────────┘      ▲ each second, for the ages shown
 //! ```
-//! Here is the shell; what is known and what keys do is [`view`]'s, what it looks like [`draw`]'s. Both are pure. Orders go the way of
+//! Here is the shell; what is known and what keys do is `view`'s, what it looks like `draw`'s. Both are pure. Orders go the way of
 //! `m2t pause`, after a question. Whatever ends the view, the terminal is as it was.
 
 mod draw;
