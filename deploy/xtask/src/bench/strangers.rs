@@ -241,8 +241,8 @@ impl Stranger {
             open.retain_mut(is_open);
             while open.len() < self.n_idle && self.goes_on() {
                 open.extend(self.knock());
+                self.standing.store(open.len(), Ordering::Relaxed);
             }
-            self.standing.store(open.len(), Ordering::Relaxed);
             std::thread::sleep(Duration::from_millis(500));
         }
     }
