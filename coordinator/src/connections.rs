@@ -90,6 +90,12 @@ impl Connections {
         Some(Connection(Arc::new(Place { number, load, all })))
     }
 
+    /// Whether one more makes another give way.
+    pub(crate) fn is_full(&self) -> bool {
+        let open = self.open();
+        open.by_number.len() >= open.most
+    }
+
     fn open(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -31,6 +31,8 @@ use crate::security::Security;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Connections whose handshake is done and that wait to be served.
 const DONE: usize = 64;
+/// Between two connections while all places are taken.
+const FLOODED: Duration = Duration::from_millis(2);
 /// After an error that more connections would only repeat, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -105,6 +107,10 @@ async fn take_in(listener: TcpListener, lock: Option<Lock>, done: mpsc::Sender<i
         };
         match accepted {
             Ok((stream, from)) => {
+                if connections.is_full() {
+                    // Strangers flood the door: they are let in no faster, so that the run keeps its time. Others wait a moment, too.
+                    tokio::time::sleep(FLOODED).await;
+                }
                 // One that finds no place is closed.
                 if let Some(connection) = connections.admit() {
                     tokio::spawn(receive(stream, from, connection, (lock.clone(), done.clone())));
