@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a test prints what it measured")]
 
 mod mutated {
+    pub(crate) mod hold;
     pub(crate) mod mutator;
 }
 
@@ -26,7 +27,8 @@ use m2t_common::shard::Sample;
 use m2t_common::status::Status;
 use m2t_common::trainer_link::{Prepare, Said, Start, ToTrainer};
 use m2t_common::{DeviceId, DeviceIndex, Generation, Rank, Recipe, Step, Timestamp};
-use mutated::mutator::{Whole, how_many, mutant};
+use mutated::hold::read_all;
+use mutated::mutator::{Whole, how_many};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -306,24 +308,5 @@ fn mutants_are_read_or_refused_in_bounded_memory() {
     for (name, bytes) in &wholes {
         assert!(read(bytes), "{name} is none: {}", String::from_utf8_lossy(bytes));
     }
-    let (mut n_read, mut most) = (0, (0, String::new()));
-    for number in 0..n {
-        let (name, bytes) = mutant(&wholes, number);
-        let before = MEMORY.current_usage();
-        MEMORY.reset_peak_usage();
-        let is_something = std::panic::catch_unwind(|| read(&bytes))
-            .unwrap_or_else(|_| panic!("{name} makes a reader panic: {}", String::from_utf8_lossy(&bytes)));
-        let peak = MEMORY.peak_usage().saturating_sub(before);
-        assert!(peak <= MOST, "{name}, {} bytes, holds {peak}", bytes.len());
-        n_read += u64::from(is_something);
-        if peak > most.0 {
-            most = (peak, name);
-        }
-    }
-    println!(
-        "{n} mutants: {n_read} are read; at most {} bytes ({})",
-        most.0, most.1
-    );
-    // It is no test if nothing is read, or everything.
-    assert!(n_read > n / 100 && n_read < n * 99 / 100, "{n_read} of {n}");
+    read_all(&MEMORY, MOST, (&wholes, n), read);
 }

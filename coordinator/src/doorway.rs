@@ -1,4 +1,5 @@
-//! Where gRPC's connections come in: TLS, who is on the other end, and how long somebody may stand there without a word.
+//! Where connections come in, gRPC's and the page's: how many, TLS, who is on the other end, and how long somebody may stand at gRPC's
+//! door without a word.
 //!
 //! ```text
 //!  accept ──► a place among at most so many ──► handshake, within seconds ──► HTTP/2, a credential within seconds ──► stays
@@ -57,7 +58,7 @@ impl Lock {
     }
 
     /// Takes a connection in: TLS, and what is known of the other end.
-    pub(crate) async fn open(&self, stream: TcpStream) -> io::Result<(Wire, Known)> {
+    async fn open(&self, stream: TcpStream) -> io::Result<(Wire, Known)> {
         let tls = timeout(PATIENCE, self.acceptor.accept(stream)).await??;
         let (_, session) = tls.get_ref();
         let binding = session
@@ -90,22 +91,18 @@ pub(crate) enum Wire {
     Sealed(Box<TlsStream<TcpStream>>),
 }
 
-/// Connections that may be served, for ever.
-pub(crate) fn incoming(listener: TcpListener, lock: Option<Lock>) -> ReceiverStream<io::Result<Guest>> {
-    let (done, guests) = mpsc::channel(DONE);
-    tokio::spawn(take_in(listener, lock, done));
-    ReceiverStream::new(guests)
-}
-
-async fn take_in(listener: TcpListener, lock: Option<Lock>, done: mpsc::Sender<io::Result<Guest>>) {
-    let connections = Connections::many();
+/// Takes connections in for ever; `attend` serves each in a task of its own. `who` takes them in, for the log.
+pub(crate) async fn take_in<Attended>(
+    listener: TcpListener,
+    connections: Connections,
+    who: &str,
+    attend: impl Fn(TcpStream, SocketAddr, Connection) -> Attended,
+) where
+    Attended: Future<Output = ()> + Send + 'static,
+{
     let mut was_told = false;
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = done.closed() => return,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, from)) => {
                 if connections.is_full() {
                     // Strangers flood the door: they are let in no faster, so that the run keeps its time. Others wait a moment, too.
@@ -113,13 +110,13 @@ async fn take_in(listener: TcpListener, lock: Option<Lock>, done: mpsc::Sender<i
                 }
                 // One that finds no place is closed.
                 if let Some(connection) = connections.admit() {
-                    tokio::spawn(receive(stream, from, connection, (lock.clone(), done.clone())));
+                    tokio::spawn(attend(stream, from, connection));
                 }
             }
             Err(error) => {
                 if !was_told {
                     tracing::warn!(
-                        "A connection could not be taken in: {error}; later ones are not told of."
+                        "{who} could not take in a connection: {error}; later ones are not told of."
                     );
                     was_told = true;
                 }
@@ -129,32 +126,54 @@ async fn take_in(listener: TcpListener, lock: Option<Lock>, done: mpsc::Sender<i
     }
 }
 
-/// Opens one connection and hands it on; whoever does not get through has seen why.
+/// Opens a connection, in TLS where there is a lock. None for one that does not get through, which has seen why, or that gives way to
+/// another meanwhile.
+pub(crate) async fn open(
+    stream: TcpStream,
+    from: SocketAddr,
+    lock: Option<&Lock>,
+    connection: &Connection,
+) -> Option<(Wire, Known)> {
+    // Without it a small message waits for the answer to the one before.
+    let _ = stream.set_nodelay(true);
+    let Some(lock) = lock else {
+        return Some((Wire::Plain(stream), Known::default()));
+    };
+    let opened = tokio::select! {
+        opened = lock.open(stream) => opened,
+        () = connection.gives_way() => return None,
+    };
+    opened
+        .inspect_err(|error| tracing::debug!("{from} did not get through the handshake: {error}"))
+        .ok()
+}
+
+/// gRPC's connections that may be served, for as long as they are taken.
+pub(crate) fn incoming(listener: TcpListener, lock: Option<Lock>) -> ReceiverStream<io::Result<Guest>> {
+    let (done, guests) = mpsc::channel(DONE);
+    let over = done.clone();
+    let receive =
+        move |stream, from, connection| receive(stream, from, connection, (lock.clone(), done.clone()));
+    tokio::spawn(async move {
+        tokio::select! {
+            () = take_in(listener, Connections::many(), "gRPC", receive) => {}
+            () = over.closed() => {}
+        }
+    });
+    ReceiverStream::new(guests)
+}
+
+/// Opens one connection and hands it on.
 async fn receive(
     stream: TcpStream,
     from: SocketAddr,
     connection: Connection,
     (lock, done): (Option<Lock>, mpsc::Sender<io::Result<Guest>>),
 ) {
-    // Without it a small message waits for the answer to the one before.
-    let _ = stream.set_nodelay(true);
-    let opened = async {
-        match &lock {
-            Some(lock) => lock.open(stream).await,
-            None => Ok((Wire::Plain(stream), Known::default())),
-        }
-    };
-    let opened = tokio::select! {
-        opened = opened => opened,
-        () = connection.gives_way() => return,
-    };
-    match opened {
-        Ok((wire, known)) => {
-            let introduction = Introduction::new(connection, known, from);
-            // The server may have ended.
-            let _ = done.send(Ok(Guest::new(wire, introduction))).await;
-        }
-        Err(error) => tracing::debug!("{from} did not get through the handshake: {error}"),
+    if let Some((wire, known)) = open(stream, from, lock.as_ref(), &connection).await {
+        let introduction = Introduction::new(connection, known, from);
+        // The server may have ended.
+        let _ = done.send(Ok(Guest::new(wire, introduction))).await;
     }
 }
 

@@ -114,13 +114,10 @@ impl Interceptor for Gate {
                 "too many calls in a second; ask less often",
             ));
         }
-        let said = request.metadata().get(AUTHORIZATION).map(|said| said.to_str());
-        let judged = match said {
-            Some(Err(_)) => Err(Denied::Unreadable),
-            Some(Ok(said)) => self.judge(&introduction, Some(said)),
-            None => self.judge(&introduction, None),
-        };
-        match judged {
+        let said = request.metadata().get(AUTHORIZATION);
+        let said = said.map(|said| said.to_str()).transpose();
+        let judged = said.map_err(|_| Denied::Unreadable);
+        match judged.and_then(|said| self.judge(&introduction, said)) {
             Ok(()) => {
                 introduction.make();
                 Ok(request)

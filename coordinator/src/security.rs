@@ -20,20 +20,21 @@ mod typed;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context;
 use m2t_common::Timestamp;
 use m2t_common::access::{Bearer, Binding, Credential, Denied, Fingerprint, Keys, Role, Token, TokenId};
 use rustix::rand::{GetRandomFlags, getrandom};
 use rustls::ServerConfig;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ResolvesServerCert, WebPkiClientVerifier};
 
 pub use typed::{TlsArgs, TokenCommand};
 
 use crate::args::Args;
+use crate::clock::Clock;
 use folder::SecurityFolder;
 use given::Given;
 use identity::Identity;
@@ -189,8 +190,7 @@ impl Security {
 
 /// Unix time. A clock that was never set counts from 1970, and then no token has expired.
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(0).after(since)
+    Clock::start().now()
 }
 
 /// From the kernel.
@@ -209,10 +209,6 @@ pub(crate) fn random() -> std::io::Result<[u8; 32]> {
 fn random_id() -> std::io::Result<TokenId> {
     let bytes = random()?;
     Ok(TokenId(u64::from_le_bytes(std::array::from_fn(|i| bytes[i]))))
-}
-
-fn provider() -> CryptoProvider {
-    ring::default_provider()
 }
 
 /// Keys with a first one, for a coordinator that has none.

@@ -63,22 +63,7 @@ docker run --rm --read-only --cap-drop ALL m2t:try m2t-trainer --version
 
 # --- the run ---
 mkdir -p "$scratch/config"
-cat >"$scratch/config/try.toml" <<'TOML'
-base = "8x_2080ti_100e"
-arch = "resnet18"
-channels = 16
-stem = "small"
-hidden_dim = 64
-low_dim = 16
-pixels = 32
-world = 2
-batch = 32
-steps = 100000
-warmup_epochs = 0
-[run]
-checkpoint_every = 25
-heartbeat_timeout = "1s"
-TOML
+cp "$root/deploy/config/try.toml" "$scratch/config/try.toml"
 chmod -R a+rX "$scratch"
 : >"$M2T_TOKEN_FILE"
 if [ -n "$security" ]; then

@@ -98,21 +98,9 @@ sinfo --version
 sinfo -N -h -o '%N %T %c CPU'
 
 # --- the run ---
-cat >"$scratch/try.toml" <<TOML
-base = "8x_2080ti_100e"
-arch = "resnet18"
-channels = 16
-stem = "small"
-hidden_dim = 64
-low_dim = 16
-pixels = $pixels
-world = 2
-batch = 32
-steps = ${M2T_STEPS:-100000}
-warmup_epochs = 0
-[run]
-checkpoint_every = 50
-TOML
+# With the usual patience: the nodes of a real cluster are not beside each other.
+sed -e "s/^pixels = .*/pixels = $pixels/" -e "s/^steps = .*/steps = ${M2T_STEPS:-100000}/" \
+    -e 's/^checkpoint_every = .*/checkpoint_every = 50/' -e '/^heartbeat_timeout/d' "$root/deploy/config/try.toml" >"$scratch/try.toml"
 output=$scratch/run-of-try
 metrics=$output/metrics.jsonl
 export M2T_EXPERIMENT=$scratch/try.toml M2T_DATA=$data M2T_OUTPUT=$output M2T_BIN=$bin M2T_DEVICES=cpu:1

@@ -60,22 +60,7 @@ cp "$here"/m2t-*.service "$in/etc/systemd/system/"
 install -D -m 644 "$here/m2t.sysusers" "$in/usr/lib/sysusers.d/m2t.conf"
 chroot "$in" systemd-sysusers m2t.conf >/dev/null
 chroot "$in" chown -R m2t:m2t /srv/m2t/runs
-cat >"$in/srv/m2t/try.toml" <<'TOML'
-base = "8x_2080ti_100e"
-arch = "resnet18"
-channels = 16
-stem = "small"
-hidden_dim = 64
-low_dim = 16
-pixels = 32
-world = 2
-batch = 32
-steps = 100000
-warmup_epochs = 0
-[run]
-checkpoint_every = 25
-heartbeat_timeout = "1s"
-TOML
+cp "$root/deploy/config/try.toml" "$in/srv/m2t/try.toml"
 mkdir -p "$in$data"
 cat >"$in/etc/m2t/coordinator.env" <<ENV
 M2T_EXPERIMENT=/srv/m2t/try.toml

@@ -6,15 +6,18 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "a test prints what it measured")]
 
+#[path = "../../common/tests/mutated/hold.rs"]
+mod hold;
 #[path = "../../common/tests/mutated/mutator.rs"]
 mod mutator;
 #[path = "mutated/wholes.rs"]
 mod wholes;
 
+use hold::read_all;
 use m2t_common::machine_link::{FromMachine, ToMachine};
 use m2t_common::status::Status;
 use m2t_proto::wire;
-use mutator::{how_many, mutant};
+use mutator::how_many;
 use peak_alloc::PeakAlloc;
 use prost::Message;
 
@@ -59,24 +62,5 @@ fn mutants_are_taken_in_or_refused_in_bounded_memory() {
     for (name, bytes) in &wholes {
         assert!(read(bytes), "{name}");
     }
-    let (mut n_read, mut most) = (0, (0, String::new()));
-    for number in 0..n {
-        let (name, bytes) = mutant(&wholes, number);
-        let before = MEMORY.current_usage();
-        MEMORY.reset_peak_usage();
-        let is_something = std::panic::catch_unwind(|| read(&bytes))
-            .unwrap_or_else(|_| panic!("{name} makes a reader panic: {bytes:?}"));
-        let peak = MEMORY.peak_usage().saturating_sub(before);
-        assert!(peak <= MOST, "{name}, {} bytes, holds {peak}", bytes.len());
-        n_read += u64::from(is_something);
-        if peak > most.0 {
-            most = (peak, name);
-        }
-    }
-    println!(
-        "{n} mutants: {n_read} are taken in; at most {} bytes ({})",
-        most.0, most.1
-    );
-    // It is no test if nothing is taken in, or everything.
-    assert!(n_read > n / 100 && n_read < n * 99 / 100, "{n_read} of {n}");
+    read_all(&MEMORY, MOST, (&wholes, n), read);
 }

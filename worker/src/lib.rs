@@ -3,6 +3,7 @@
 //! The daemon is a pure core ([`supervisor`]) in a thin shell ([`daemon`]). It computes nothing and holds no tensor:
 //! it starts a machine's trainers, hands lines to and fro, and ends them. [`operator`] is what `m2t` does.
 
+mod child;
 pub mod contact;
 pub mod daemon;
 pub mod devices;

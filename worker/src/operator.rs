@@ -25,6 +25,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Context;
 use clap::Args;
+use tokio::time::Instant;
 
 use crate::contact::{AccessArgs, Contact, CoordinatorAddress};
 
@@ -80,6 +81,14 @@ impl Refused {
     /// What was wrong, where, and what to do.
     pub fn new(problem: impl Into<String>) -> Self {
         Self(problem.into())
+    }
+}
+
+/// Waits until then; for ever without a time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Takes connections in and serves them, each within limits of size and time.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::connections::{Connection, Connections};
-use crate::doorway::{Lock, Wire};
+use crate::doorway::{Lock, open, take_in};
 
 /// How long a request may take to come in, and a connection may say nothing.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -27,51 +28,22 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const MOST_HEADERS: usize = 16 << 10;
 /// Lines of headers.
 const MOST_HEADER_LINES: usize = 64;
-/// After an error that more connections would only repeat, such as too many open files.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `router` on `listener` for ever.
 pub(super) async fn serve(listener: TcpListener, lock: Option<Lock>, router: Router) {
-    let connections = Connections::few();
-    let mut was_told = false;
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // One that finds no place is closed.
-                if let Some(connection) = connections.admit() {
-                    tokio::spawn(attend(stream, lock.clone(), connection, router.clone()));
-                }
-            }
-            Err(error) => {
-                if !was_told {
-                    tracing::warn!(
-                        "The page could not take in a connection: {error}; later ones are not told of."
-                    );
-                    was_told = true;
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
+    let attend = |stream, from, connection| attend((stream, from), connection, lock.clone(), router.clone());
+    take_in(listener, Connections::few(), "The page", attend).await;
 }
 
 /// Serves one connection until it ends, gives way or has lasted long enough.
-async fn attend(stream: TcpStream, lock: Option<Lock>, connection: Connection, router: Router) {
-    // Without it a small event waits for the answer to the one before.
-    let _ = stream.set_nodelay(true);
-    let wire = match lock {
-        None => Wire::Plain(stream),
-        Some(lock) => {
-            let opened = tokio::select! {
-                opened = lock.open(stream) => opened,
-                () = connection.gives_way() => return,
-            };
-            match opened {
-                Ok((wire, _)) => wire,
-                // Whoever does not get through has seen why.
-                Err(_) => return,
-            }
-        }
+async fn attend(
+    (stream, from): (TcpStream, SocketAddr),
+    connection: Connection,
+    lock: Option<Lock>,
+    router: Router,
+) {
+    let Some((wire, _)) = open(stream, from, lock.as_ref(), &connection).await else {
+        return;
     };
     let router = TowerToHyperService::new(router);
     let service = service_fn(|request| answer(&router, &connection, request));

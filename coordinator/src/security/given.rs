@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use m2t_common::access::Fingerprint;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -79,5 +80,6 @@ fn certified(certificate: &Path, key: &Path) -> Result<CertifiedKey, Refused> {
         ));
     }
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| refuse("--tls-key", key, &e))?;
-    CertifiedKey::from_der(chain, private, &super::provider()).map_err(|e| refuse("--tls-key", key, &e))
+    CertifiedKey::from_der(chain, private, &ring::default_provider())
+        .map_err(|e| refuse("--tls-key", key, &e))
 }

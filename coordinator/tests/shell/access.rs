@@ -13,10 +13,11 @@ use m2t_coordinator::{Args, Listeners, open, serve};
 use m2t_proto::wire;
 use m2t_proto::wire::control_client::ControlClient;
 use m2t_proto::wire::status_client::StatusClient;
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, SignatureScheme};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -99,13 +100,16 @@ impl ServerCertVerifier for Careless {
     }
 }
 
-async fn tls(address: &str) -> TlsStream<TcpStream> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+/// A client that takes any certificate; what it shows of its own is still to be said.
+fn careless() -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Careless))
-        .with_no_client_auth();
+}
+
+async fn tls(address: &str, mut config: ClientConfig) -> TlsStream<TcpStream> {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let tcp = TcpStream::connect(address).await.unwrap();
     tcp.set_nodelay(true).unwrap();
@@ -116,14 +120,8 @@ async fn tls(address: &str) -> TlsStream<TcpStream> {
         .unwrap()
 }
 
-/// A connection, and what both of its ends know.
-async fn connection(address: &str) -> (Channel, Binding) {
-    let stream = tls(address).await;
-    let binding = stream
-        .get_ref()
-        .1
-        .export_keying_material([0; 32], Binding::LABEL, None)
-        .unwrap();
+/// Calls over a connection that stands.
+async fn channel_over(stream: TlsStream<TcpStream>) -> Channel {
     let mut once = Some(TokioIo::new(stream));
     let connector = service_fn(move |_| {
         let stream = once
@@ -132,8 +130,17 @@ async fn connection(address: &str) -> (Channel, Binding) {
         async move { stream }
     });
     let endpoint = Endpoint::from_static("http://coordinator");
-    let channel = endpoint.connect_with_connector(connector).await.unwrap();
-    (channel, Binding(binding))
+    endpoint.connect_with_connector(connector).await.unwrap()
+}
+
+/// A connection of whoever shows no certificate, and what both of its ends know.
+async fn connection(address: &str) -> (Channel, Binding) {
+    let stream = tls(address, careless().with_no_client_auth()).await;
+    let session = stream.get_ref().1;
+    let binding = session
+        .export_keying_material([0; 32], Binding::LABEL, None)
+        .unwrap();
+    (channel_over(stream).await, Binding(binding))
 }
 
 fn saying<T>(message: T, authorization: &str) -> Request<T> {
@@ -288,7 +295,7 @@ async fn whoever_stands_at_the_door_without_a_word_is_shown_out_and_the_others_a
         silent.push(stream);
     }
     // Through the handshake, and no call.
-    let mut idle = tls(&running.address).await;
+    let mut idle = tls(&running.address, careless().with_no_client_auth()).await;
     pause(friend.clone(), &said).await.unwrap();
     let (other, binding) = connection(&running.address).await;
     pause(other, &Credential::of(&operator, &binding).to_string())
@@ -499,29 +506,8 @@ mod authority {
         pub(super) async fn connect(&self, address: &str, name: &str) -> Channel {
             let (certificate, key) = self.sign(name);
             let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-            let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-                .with_protocol_versions(&[&rustls::version::TLS13])
-                .unwrap()
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Careless))
-                .with_client_auth_cert(vec![certificate.der().clone()], key)
-                .unwrap();
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            let tcp = TcpStream::connect(address).await.unwrap();
-            let name = ServerName::try_from("anything").unwrap();
-            let stream = TlsConnector::from(Arc::new(config))
-                .connect(name, tcp)
-                .await
-                .unwrap();
-            let mut once = Some(TokioIo::new(stream));
-            let connector = service_fn(move |_| {
-                let stream = once
-                    .take()
-                    .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected));
-                async move { stream }
-            });
-            let endpoint = Endpoint::from_static("http://coordinator");
-            endpoint.connect_with_connector(connector).await.unwrap()
+            let config = careless().with_client_auth_cert(vec![certificate.der().clone()], key);
+            channel_over(tls(address, config.unwrap()).await).await
         }
     }
 }

@@ -265,7 +265,6 @@ fn show_status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
     } else {
         status::Format::Table
     };
-    let coordinator = options.whom.contact()?;
     let runtime = event_loop()?;
     if options.watch && !options.json && watch::has_terminal() {
         let code = runtime.block_on(watch::watch(&options.whom));
@@ -273,6 +272,7 @@ fn show_status(options: &StatusOptions) -> anyhow::Result<ExitCode> {
         runtime.shutdown_background();
         return code;
     }
+    let coordinator = options.whom.contact()?;
     let mut out = std::io::stdout();
     runtime.block_on(async {
         if options.watch {

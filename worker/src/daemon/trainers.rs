@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use m2t_common::trainer_link::ToTrainer;
 use m2t_common::{DeviceIndex, GpuName};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::io::BufReader;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
@@ -199,7 +199,7 @@ impl Trainer {
         let status = loop {
             tokio::select! {
                 status = child.wait() => break status,
-                Some(signal) = signals.recv() => send_signal(&child, signal),
+                Some(signal) = signals.recv() => crate::child::tell(&child, signal),
                 accepted = listener.accept(), if told.is_some() => {
                     if let (Ok((stream, _)), Some(told)) = (accepted, told.take()) {
                         talk = Some(tokio::spawn(converse(stream, told, self.key, self.events.clone())));
@@ -270,17 +270,6 @@ async fn converse(
     };
     say(last);
     tell.abort();
-}
-
-fn send_signal(child: &Child, signal: Signal) {
-    let pid = child
-        .id()
-        .and_then(|pid| i32::try_from(pid).ok())
-        .and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // Fails only when the process is gone, which is what is wanted.
-        let _ = kill_process(pid, signal);
-    }
 }
 
 /// What an end says of who brought it about.

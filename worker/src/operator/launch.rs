@@ -36,7 +36,7 @@ use tokio::time::Instant;
 pub use keeper::keep;
 pub use seat::sit;
 
-use super::Refused;
+use super::{Refused, until};
 use crew::{Act, Crew};
 use link::Link;
 use plan::Plan;
@@ -166,14 +166,6 @@ async fn run(plan: Plan) -> anyhow::Result<u8> {
                 Act::Finish(code) => return Ok(code),
             }
         }
-    }
-}
-
-/// Waits until then; for ever without a time.
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -12,17 +12,18 @@
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process, setsid};
+use rustix::process::{Signal, setsid};
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::folder::{Folder, Lock};
 use super::wire::Seat;
+use crate::child::{LOST, code_of, tell};
 use crate::operator::{FOLLOW_PARENT, beside};
 
 /// How often a program that was killed is started again.
@@ -32,8 +33,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// How often the lock is tried, and the pause between.
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// What a signal's end counts as.
-const LOST: u8 = 3;
 /// The exit code of what was stopped by hand.
 const STOPPED: u8 = 4;
 
@@ -157,23 +156,4 @@ fn note(folder: &Folder, line: &str) {
     if let Ok(mut log) = folder.log() {
         let _ = writeln!(log, "{line}");
     }
-}
-
-/// Sends a signal to a child that has not been waited for, so its number is still its own.
-fn tell(child: &Child, signal: Signal) {
-    let pid = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // Fails only if it is gone, which the loop learns by itself.
-        let _ = kill_process(pid, signal);
-    }
-}
-
-fn code_of(ended: ExitStatus) -> u8 {
-    ended
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(LOST)
 }

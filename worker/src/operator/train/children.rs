@@ -10,11 +10,11 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitCode, ExitStatus, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,9 +22,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Company, Lead};
+use crate::child::{code_of, tell};
 use crate::contact::{Contact, CoordinatorAddress};
 use crate::operator::progress::{Progress, headline};
-use crate::operator::{FOLLOW_PARENT, beside, status};
+use crate::operator::{FOLLOW_PARENT, beside, status, until};
 
 /// How long the daemon may take to go once the coordinator has gone.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -108,14 +109,6 @@ async fn run(lead: Lead) -> anyhow::Result<u8> {
         ));
     }
     Ok(refused.unwrap_or_else(|| code_of(ended)))
-}
-
-/// Waits until then; for ever without a time.
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Starts a program that lies beside this one. What it writes to standard error is passed on above the bar.
@@ -203,21 +196,4 @@ fn stop_signals() -> anyhow::Result<mpsc::UnboundedReceiver<()>> {
         });
     }
     Ok(receiver)
-}
-
-/// Sends a signal to a child that has not been waited for, so its number is still its own.
-fn tell(child: &Child, signal: Signal) {
-    let pid = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // Fails only if it is gone, which the loop learns by itself.
-        let _ = kill_process(pid, signal);
-    }
-}
-
-/// A child's exit code; a signal counts as a lost run.
-fn code_of(ended: ExitStatus) -> u8 {
-    ended.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(3)
 }
