@@ -58,3 +58,31 @@ pub fn bytes_of(tensor: &Tensor) -> Vec<u8> {
     tensor.copy_data_u8(&mut bytes, tensor.numel());
     bytes
 }
+
+/// Puts elements, as bytes, into a contiguous tensor on the CPU, from element `first` on. One copy, where a tensor made of them and
+/// copied would be two.
+///
+/// # Panics
+/// Where the tensor is another, or the bytes are no whole elements or reach beyond its end.
+pub fn put_bytes(into: &mut Tensor, first: usize, bytes: &[u8]) {
+    let width = into.kind().elt_size_in_bytes();
+    let n_elements = into.numel();
+    assert!(
+        into.device() == tch::Device::Cpu && into.is_contiguous(),
+        "it is contiguous and on the CPU"
+    );
+    assert!(
+        bytes.len().is_multiple_of(width) && first <= n_elements && bytes.len() / width <= n_elements - first,
+        "{} bytes from element {first} on, in {n_elements} of {width} each",
+        bytes.len()
+    );
+    // SAFETY: a live tensor whose elements lie one after the other from `data_ptr` on; the stretch is within them, and `bytes` is none of
+    // its memory, since no slice of a tensor's memory is ever made.
+    unsafe {
+        let to = into.data_ptr().cast::<u8>().add(first * width);
+        std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -222,6 +222,8 @@ fn run(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::MeasureCheckpoint(question) => {
+            // As a trainer does.
+            m2t_torch::memory::keep()?;
             println!(
                 "{}",
                 serde_json::to_string(&checkpoint::measure::measure(&question)?)?

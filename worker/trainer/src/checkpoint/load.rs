@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use m2t_common::manifest::{FORMAT, FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
+use m2t_torch::put_bytes;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Metadata, TensorInfo, TensorView};
 use tch::Tensor;
@@ -27,8 +28,6 @@ const BLOCK: usize = 1 << 20;
 /// Blocks under way to each of those who look at them, and so many that none is filled while somebody looks at it.
 const WAITING: usize = 2;
 const N_BLOCKS: usize = WAITING + 3;
-/// Elements copied at once: below what the tensor library cuts up for several threads, which are busy here.
-const AT_ONCE: usize = 30_000;
 /// What a safetensors file's description may have, as its own library has it.
 const LARGEST_HEADER: u64 = 100_000_000;
 
@@ -109,7 +108,7 @@ pub fn load(folder: &Path, manifest: &Manifest, mut state: State) -> Result<Stat
         });
         let read = scope.spawn(move || plan.read(&mut state_file, &senders));
         let state_digest = scope.spawn(|| plan.hash_state(Digest::of(manifest.step), of_state));
-        plan.put(&vectors, of_tensors);
+        plan.put(vectors, of_tensors);
         let n_read = read.join().expect(NO_PANIC)?;
         let size = header.len() as u64 + n_read;
         io::Result::Ok((
@@ -205,24 +204,15 @@ impl Plan {
     }
 
     /// Writes into the state's vectors what has a place there.
-    fn put(&self, vectors: &[Tensor], blocks: Receiver<Arc<Block>>) {
+    fn put(&self, mut vectors: Vec<Tensor>, blocks: Receiver<Arc<Block>>) {
         let mut turned = Vec::new();
         for block in blocks {
-            let Some(entry) = &self.targets[block.tensor] else {
-                continue;
-            };
-            let vector = &vectors[entry.vector];
-            let (order, width) = (entry.order(), vector.kind().elt_size_in_bytes());
-            let mut first = entry.offset + (block.begin / width) as i64;
-            let at_once = order.unit() * (AT_ONCE / order.unit()).max(1);
-            for bytes in block.bytes.chunks(at_once * width) {
-                turned.clear();
-                turned.extend_from_slice(bytes);
-                order.to_vector(&mut turned, width);
-                let n = (bytes.len() / width) as i64;
-                let values = Tensor::from_data_size(&turned, &[n], vector.kind());
-                vector.narrow(0, first, n).copy_(&values);
-                first += n;
+            if let Some(entry) = &self.targets[block.tensor] {
+                let vector = &mut vectors[entry.vector];
+                let width = vector.kind().elt_size_in_bytes();
+                let first = entry.offset.unsigned_abs() as usize + block.begin / width;
+                let bytes = entry.order().to_vector(&block.bytes, width, &mut turned);
+                put_bytes(vector, first, bytes);
             }
         }
     }

@@ -37,7 +37,8 @@ pub struct Answer {
     pub n_bytes: u64,
     /// From the state in memory to the checkpoint on the disk, fsync included.
     pub save: Vec<f64>,
-    /// From the checkpoint to a new state, verified.
+    /// From the checkpoint to a new state, verified. The first one's memory is fetched from the system, as in a trainer that begins;
+    /// that of the others is kept, as in one that goes on.
     pub load: Vec<f64>,
     /// How long training would stand for the copy.
     pub stall: Vec<f64>,

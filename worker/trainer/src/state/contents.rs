@@ -135,31 +135,49 @@ impl Order {
         }
     }
 
-    /// Brings whole units from a file's order to a flat vector's, in place.
-    pub(crate) fn to_vector(self, bytes: &mut [u8], width: usize) {
-        if let Self::ChannelsLast { channels, places } = self {
-            turn(bytes, width, [channels, places]);
+    /// Whole units of a file's order as a flat vector has them; `turned` is memory for those that lie otherwise there.
+    pub(crate) fn to_vector<'a>(self, bytes: &'a [u8], width: usize, turned: &'a mut Vec<u8>) -> &'a [u8] {
+        let Self::ChannelsLast { channels, places } = self else {
+            return bytes;
+        };
+        turned.resize(bytes.len(), 0);
+        let sides = [channels, places];
+        match width {
+            4 => transpose(bytes.as_chunks::<4>().0, turned.as_chunks_mut().0, sides),
+            8 => transpose(bytes.as_chunks::<8>().0, turned.as_chunks_mut().0, sides),
+            other => unreachable!("{NO_SUCH} {other} bytes"),
         }
+        turned
     }
 }
+
+const NO_SUCH: &str = "the state holds no elements of";
 
 fn turn(bytes: &mut [u8], width: usize, sides: [usize; 2]) {
     match width {
-        4 => transpose(bytes.as_chunks_mut::<4>().0, sides),
-        8 => transpose(bytes.as_chunks_mut::<8>().0, sides),
-        other => unreachable!("the state holds no elements of {other} bytes"),
+        4 => transpose_in_place(bytes.as_chunks_mut::<4>().0, sides),
+        8 => transpose_in_place(bytes.as_chunks_mut::<8>().0, sides),
+        other => unreachable!("{NO_SUCH} {other} bytes"),
     }
 }
 
-/// Each matrix [rows, columns] becomes [columns, rows], one after the other; a matrix fits the first-level cache.
-fn transpose<const W: usize>(elements: &mut [[u8; W]], [rows, columns]: [usize; 2]) {
-    let mut turned = vec![[0; W]; rows * columns];
-    for matrix in elements.chunks_exact_mut(rows * columns) {
+/// As [`transpose`]; a matrix fits the first-level cache.
+fn transpose_in_place<const W: usize>(elements: &mut [[u8; W]], sides: [usize; 2]) {
+    let mut turned = vec![[0; W]; sides[0] * sides[1]];
+    for matrix in elements.chunks_exact_mut(turned.len()) {
+        transpose(matrix, &mut turned, sides);
+        matrix.copy_from_slice(&turned);
+    }
+}
+
+/// Each matrix [rows, columns] becomes [columns, rows], one after the other.
+fn transpose<const W: usize>(from: &[[u8; W]], to: &mut [[u8; W]], [rows, columns]: [usize; 2]) {
+    let matrices = from.chunks_exact(rows * columns);
+    for (matrix, turned) in matrices.zip(to.chunks_exact_mut(rows * columns)) {
         for (column, row) in turned.chunks_exact_mut(rows).enumerate() {
             for (to, from) in row.iter_mut().zip(matrix[column..].iter().step_by(columns)) {
                 *to = *from;
             }
         }
-        matrix.copy_from_slice(&turned);
     }
 }
