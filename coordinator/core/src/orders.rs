@@ -97,6 +97,8 @@ impl Core {
             self.phase = Phase::Paused;
             // The time a run is paused is no time of a regroup.
             self.marks = None;
+            let step = self.history.start_step();
+            self.note(Notice::Paused { step }, effects);
             self.assign_all(effects);
         }
     }

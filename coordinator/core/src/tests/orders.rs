@@ -43,6 +43,7 @@ fn a_run_pauses_at_a_step_boundary_and_goes_on_from_there() {
         story.phase_and_reason(),
         "Paused: paused at step 1, with 4 devices ready; m2t resume goes on"
     );
+    assert!(story.notices().contains(&"paused"), "{:?}", story.notices());
     assert_eq!(story.effects().last().unwrap(), "to 2: idle 1");
     assert_eq!(story.core.next_deadline(), Some(story.now_after(3_000)));
     let answer = ask(&mut story, Order::Pause);
@@ -70,8 +71,11 @@ fn a_paused_run_stays_paused_over_a_crash_and_until_it_is_resumed() {
     story.join(2, "b");
     assert_eq!(story.core.status().phase, PhaseName::Paused);
     let mut again = Story::resumed(4, story.journal.clone(), DiskFacts::default());
+    // Whoever starts it again is told why nothing begins.
+    assert!(again.notices().contains(&"paused"), "{:?}", again.notices());
     again.join(1, "a");
     again.join(2, "b");
+    assert!(!again.notices().contains(&"paused"), "{:?}", again.notices());
     assert_eq!(again.core.status().phase, PhaseName::Paused);
     ask(&mut again, Order::Resume);
     again.warm(1, 2);

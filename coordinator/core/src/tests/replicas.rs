@@ -175,7 +175,7 @@ fn without_a_majority_the_run_pauses_and_goes_on_from_before() {
     );
     assert_eq!(
         story.notices()[1..],
-        ["replicas_without_majority", "generation_ended"]
+        ["replicas_without_majority", "generation_ended", "paused"]
     );
     let reason = story.phase_and_reason();
     assert!(
