@@ -144,9 +144,9 @@ impl Output {
         self.evaluations
             .retain(|line| metrics::step_of(line).is_some_and(|step| step <= after))?;
         self.metrics
-            .retain(|line| metrics::step_of(line).is_some_and(|step| step <= after))?;
+            .cut(|line| metrics::step_of(line).is_some_and(|step| step <= after))?;
         self.train_log
-            .retain(|line| train_log::step_of(line).is_some_and(|step| step <= after))
+            .cut(|line| train_log::step_of(line).is_some_and(|step| step <= after))
     }
 
     /// The last step that metrics and log both tell of. What a crash left in half, or in one of the two only, is taken out.
@@ -217,14 +217,19 @@ fn append(path: &Path) -> anyhow::Result<File> {
 
 /// Replaces a file whole: readers see the old content or the new.
 fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    replace_by(path, |anew| anew.write_all(content))
+}
+
+/// As [`replace`], by what `write` writes.
+fn replace_by(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> anyhow::Result<()> {
     let beside = path.with_extension("new");
-    let write = || -> io::Result<()> {
+    let put_there = || -> io::Result<()> {
         let mut file = File::create(&beside)?;
-        file.write_all(content)?;
+        write(&mut file)?;
         file.sync_all()?;
         fs::rename(&beside, path)
     };
-    write().with_context(|| {
+    put_there().with_context(|| {
         format!(
             "could not write {}; look whether the disk is full",
             path.display()

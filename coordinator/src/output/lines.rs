@@ -5,13 +5,17 @@
 //! room; a line that was written in half is completed.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 /// Bytes kept at most: more than a day of steps.
 const MOST_KEPT: usize = 64 << 20;
+
+/// Bytes read at once from a file's end.
+const BLOCK: u64 = 64 << 10;
 
 /// A file that grows by lines.
 pub(super) struct Lines {
@@ -67,13 +71,11 @@ impl Lines {
         self.catch_up().map_err(|error| self.told(error))
     }
 
-    /// What `of` makes of the last line of which it makes something.
+    /// What `of` makes of the last line of which it makes something. However long the file is, only its end is read.
     pub(super) fn last<T>(&self, of: impl Fn(&str) -> Option<T>) -> anyhow::Result<Option<T>> {
-        let bytes =
-            std::fs::read(&self.path).with_context(|| format!("could not read {}", self.path.display()))?;
-        let text = String::from_utf8_lossy(&bytes);
-        let mut whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        Ok(std::iter::from_fn(|| whole.next_back()).find_map(|line| of(line.trim_end())))
+        let found = File::open(&self.path).and_then(|file| last_line(&file, of));
+        let found = found.with_context(|| format!("could not read {}", self.path.display()))?;
+        Ok(found.map(|(made, _)| made))
     }
 
     /// What `of` makes of each line of the file, the first first.
@@ -88,6 +90,26 @@ impl Lines {
         let kept = std::mem::take(&mut self.kept);
         super::keep_lines(&self.path, &kept, keep)?;
         self.file = super::append(&self.path)?;
+        Ok(())
+    }
+
+    /// Keeps the lines up to the last that `keep` wants. Where that is all, only the file's end is read; else it is written anew, so that
+    /// whoever reads along sees another file.
+    pub(super) fn cut(&mut self, keep: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+        if !self.kept.is_empty() {
+            return self.retain(keep);
+        }
+        let look = || -> io::Result<_> {
+            let file = File::open(&self.path)?;
+            let end = last_line(&file, |line| keep(line).then_some(()))?.map_or(0, |((), end)| end);
+            let is_all = end == file.metadata()?.len();
+            Ok((!is_all).then(|| file.take(end)))
+        };
+        let left = look().with_context(|| format!("could not read {}", self.path.display()))?;
+        if let Some(mut left) = left {
+            super::replace_by(&self.path, |anew| io::copy(&mut left, anew).map(drop))?;
+            self.file = super::append(&self.path)?;
+        }
         Ok(())
     }
 
@@ -109,6 +131,34 @@ impl Lines {
             self.path.display()
         );
         Err::<(), _>(error).context(advice).expect_err("it is an error")
+    }
+}
+
+/// The last whole line of which `of` makes something: what it makes, and where the line ends.
+fn last_line<T>(file: &File, of: impl Fn(&str) -> Option<T>) -> io::Result<Option<(T, u64)>> {
+    // What was not looked at yet is before `begin`, and `bytes`, which begin there and end with a line.
+    let (mut begin, mut bytes) = (file.metadata()?.len(), Vec::new());
+    loop {
+        let end = bytes.iter().rposition(|byte| *byte == b'\n');
+        bytes.truncate(end.map_or(0, |end| end + 1));
+        let before = bytes.iter().rev().skip(1).position(|byte| *byte == b'\n');
+        let line = before.map(|length| bytes.len() - 1 - length);
+        let Some(line) = line.or_else(|| (begin == 0).then_some(0)) else {
+            let n = begin.min(BLOCK);
+            begin -= n;
+            let mut longer = vec![0; n as usize];
+            file.read_exact_at(&mut longer, begin)?;
+            longer.append(&mut bytes);
+            bytes = longer;
+            continue;
+        };
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if let Some(made) = of(String::from_utf8_lossy(&bytes[line..]).trim_end()) {
+            return Ok(Some((made, begin + bytes.len() as u64)));
+        }
+        bytes.truncate(line);
     }
 }
 
@@ -157,5 +207,67 @@ mod tests {
         lines.add("3\n").unwrap();
         lines.retain(|line| line != "3").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n2\n");
+    }
+
+    /// A file of this text, and what it is as lines.
+    fn lines_of(text: &str) -> (tempfile::TempDir, Lines) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        std::fs::write(&path, text).unwrap();
+        let lines = Lines::append(&path).unwrap();
+        (folder, lines)
+    }
+
+    #[test]
+    fn the_last_line_is_found_in_files_of_any_length() {
+        let number = |line: &str| line.split(' ').next()?.parse::<u64>().ok();
+        for (text, expected) in [
+            ("", None),
+            ("1", None),
+            ("\n", None),
+            ("1\n", Some(1)),
+            ("1\n2", Some(1)),
+        ] {
+            assert_eq!(lines_of(text).1.last(number).unwrap(), expected, "{text:?}");
+        }
+        // Lines shorter than a block, of about one, and of several; and a torn one, or others, after them.
+        for length in [0, 10, BLOCK as usize - 3, 3 * BLOCK as usize] {
+            let text: String = (1..=5).map(|i| format!("{i} {}\n", "x".repeat(length))).collect();
+            for rest in ["", "6", "\n\nnone\n", &"y".repeat(2 * BLOCK as usize)] {
+                let (_folder, lines) = lines_of(&(text.clone() + rest));
+                let found = |below| lines.last(|line| number(line).filter(|n| *n < below)).unwrap();
+                assert_eq!(
+                    [9, 3, 1].map(found),
+                    [Some(5), Some(2), None],
+                    "{length} {rest:.9}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_writes_a_file_anew_only_where_it_takes_something_out() {
+        use std::os::unix::fs::MetadataExt;
+        let (folder, mut lines) = lines_of("1\n2\n3\n4");
+        let path = folder.path().join("lines");
+        let file = || {
+            (
+                std::fs::read_to_string(&path).unwrap(),
+                std::fs::metadata(&path).unwrap().ino(),
+            )
+        };
+        let (_, torn) = file();
+        lines.cut(|_| true).unwrap();
+        let (text, whole) = file();
+        assert_eq!(text, "1\n2\n3\n");
+        assert_ne!(whole, torn, "who reads along sees that it is another file");
+        lines.cut(|line| line != "4").unwrap();
+        assert_eq!(file(), (text, whole));
+        lines.cut(|line| line == "2").unwrap();
+        lines.add("5\n").unwrap();
+        assert_eq!(file().0, "1\n2\n5\n");
+        lines.cut(|_| false).unwrap();
+        lines.add("6\n").unwrap();
+        assert_eq!(file().0, "6\n");
     }
 }

@@ -44,7 +44,7 @@ impl Samples {
             (LedgerDetail::Full, _) => {}
         }
         let mut lines = Lines::append(&path)?;
-        lines.retain(|line| step_of(line).is_some_and(|step| step <= upto))?;
+        lines.cut(|line| step_of(line).is_some_and(|step| step <= upto))?;
         let last = lines.last(step_of)?.unwrap_or_default();
         Ok(Some(Self { lines, last }))
     }
@@ -69,7 +69,7 @@ impl Samples {
         }
         self.last = after;
         self.lines
-            .retain(|line| step_of(line).is_some_and(|step| step <= after))
+            .cut(|line| step_of(line).is_some_and(|step| step <= after))
     }
 
     /// Writes what is still kept in memory.
