@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Step;
 use crate::schedule::{LearningRateCourse, Schedule};
-use crate::shard::Shards;
+use crate::shard::{Draws, Shards};
 pub use augment::{Augment, AugmentOn};
 pub use error::RecipeError;
 pub use linear::Linear;
@@ -261,6 +261,11 @@ impl Recipe {
         let every = self.run.evaluate_every.saturating_mul(per_epoch);
         let is_due = step.0 > 0 && every > 0 && step.0.is_multiple_of(every);
         self.run.evaluate != Evaluate::Off && (is_due || step.0 == plan.schedule.total_steps)
+    }
+
+    /// Whose views an epoch sees.
+    pub fn draws(&self) -> Draws {
+        Draws(self.training.linear.as_ref().map_or(0, |linear| linear.draws))
     }
 
     /// B, images of a step over all ranks.

@@ -68,6 +68,20 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Whose views an epoch sees: its own, or, after so many epochs, those of the first again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Draws(pub u32);
+
+impl Draws {
+    /// The epoch whose views are seen in `epoch`. Of 0 draws each epoch sees its own.
+    pub fn of(self, epoch: u64) -> u64 {
+        match u64::from(self.0) {
+            0 => epoch,
+            n => epoch % n,
+        }
+    }
+}
+
 /// The arithmetic of epochs, steps, ranks and samples of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shards {
@@ -128,6 +142,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn views_come_again_after_as_many_epochs_as_draw_their_own() {
+        let seen = |draws| [0, 1, 2, 3, 4].map(|epoch| Draws(draws).of(epoch));
+        assert_eq!(seen(0), [0, 1, 2, 3, 4]);
+        assert_eq!(seen(1), [0; 5]);
+        assert_eq!(seen(3), [0, 1, 2, 0, 1]);
+    }
 
     proptest! {
         #[test]

@@ -119,18 +119,23 @@ fn an_evaluation_changes_no_bit_and_is_the_same_everywhere() {
     }
 }
 
+/// A linear head of six epochs on the encoder of a run.
+fn linear_head(encoder: &Cluster, more: &str) -> String {
+    format!(
+        "base = \"linear_byol\"\narch = \"resnet18\"\nchannels = 4\nstem = \"small\"\npixels = 16\nbatch = 16\nepochs = 6\n\
+         [linear]\nclasses = 6\ndigest = \"{}\"\n{more}\n[run]\nencoder = {:?}\nevaluate_every = 2\ncheckpoint_every = 10\n",
+        course(encoder).0,
+        encoder.output()
+    )
+}
+
 #[test]
 fn a_linear_head_is_the_same_in_every_placement_and_after_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let data = pictures(folder.path());
     let mut encoder = cluster(&data, pretraining("off"), &[("a", "cpu:2")]);
     encoder.expect_exit(0);
-    let experiment = format!(
-        "base = \"linear_byol\"\narch = \"resnet18\"\nchannels = 4\nstem = \"small\"\npixels = 16\nbatch = 16\nepochs = 6\n\
-         [linear]\nclasses = 6\ndigest = \"{}\"\n[run]\nencoder = {:?}\nevaluate_every = 2\ncheckpoint_every = 10\n",
-        course(&encoder).0,
-        encoder.output()
-    );
+    let experiment = linear_head(&encoder, "");
     let mut calm = cluster(&data, experiment.clone(), &[("a", "cpu:2")]);
     calm.expect_exit(0);
     let found = figures(&calm);
@@ -154,7 +159,13 @@ fn a_linear_head_is_the_same_in_every_placement_and_after_a_kill() {
         );
     }
 
-    let mut killed = cluster(&data, experiment, &[("a", "cpu:2")]);
+    let killed = killed_at_step_35(&data, experiment, |_| {});
+    assert_eq!((figures(&killed), course(&killed)), (found, course(&calm)));
+}
+
+/// A run on two devices of which all is killed at step 35, and begun again after `meanwhile`.
+fn killed_at_step_35(data: &Path, experiment: String, meanwhile: impl FnOnce(&Cluster)) -> Cluster {
+    let mut killed = cluster(data, experiment, &[("a", "cpu:2")]);
     killed.wait_for("step 35", |status| {
         status
             .progress
@@ -165,10 +176,46 @@ fn a_linear_head_is_the_same_in_every_placement_and_after_a_kill() {
     killed.coordinator().signal(Signal::KILL);
     killed.daemon("a").wait();
     killed.coordinator().wait();
+    meanwhile(&killed);
     killed.start_coordinator();
     killed.start_daemon("a", "cpu:2");
     killed.expect_exit(0);
-    assert_eq!((figures(&killed), course(&killed)), (found, course(&calm)));
+    killed
+}
+
+#[test]
+fn features_that_are_kept_change_nothing_but_the_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = pictures(folder.path());
+    let mut encoder = cluster(&data, pretraining("off"), &[("a", "cpu:2")]);
+    encoder.expect_exit(0);
+    let experiment = linear_head(&encoder, "draws = 2");
+    let mut calm = cluster(&data, experiment.clone(), &[("a", "cpu:1")]);
+    calm.expect_exit(0);
+    let found = (figures(&calm), course(&calm));
+    assert_eq!(
+        n_records(&calm),
+        2 * 240,
+        "of two epochs, and none of the other four"
+    );
+    for daemons in [&[("a", "cpu:2")][..], &[("a", "cpu:2"), ("b", "cpu:1")]] {
+        let mut other = cluster(&data, experiment.clone(), daemons);
+        other.expect_exit(0);
+        assert_eq!((figures(&other), course(&other)), found, "{daemons:?}");
+    }
+    let forget = |killed: &Cluster| std::fs::remove_dir_all(killed.output().join("features")).unwrap();
+    let killed = killed_at_step_35(&data, experiment.clone(), forget);
+    assert_eq!((figures(&killed), course(&killed)), found, "computed again");
+    let killed = killed_at_step_35(&data, experiment, |_| {});
+    assert_eq!((figures(&killed), course(&killed)), found, "read again");
+}
+
+/// Features that a run keeps: 32 channels in float32, with 32 bytes about them.
+fn n_records(cluster: &Cluster) -> u64 {
+    let of_run = std::fs::read_dir(cluster.output().join("features")).unwrap();
+    let files = of_run.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    let length: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    length / (32 + 4 * 32)
 }
 
 #[test]

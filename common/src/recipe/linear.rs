@@ -22,12 +22,22 @@ pub struct Linear {
     /// Classes of the data set, as many as its folders.
     #[serde(default)]
     pub classes: u32,
+    /// Epochs that draw views of their own; then they come again, and with them features that are kept instead of computed. 0, as
+    /// published: each epoch draws its own.
+    #[serde(default, skip_serializing_if = "is_published")]
+    pub draws: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_published(draws: &u32) -> bool {
+    *draws == 0
 }
 
 impl Linear {
     /// That it says enough.
     pub(super) fn check(&self, check: &Check<'_>) -> Result<(), RecipeError> {
         check.within("linear.classes", self.classes, 2, 1 << 20)?;
+        check.within("linear.draws", self.draws, 0, 1 << 20)?;
         if self.digest.is_empty() {
             let problem = "must be the digest of the encoder's checkpoint (m2t checkpoint digest RUN); m2t eval fills it in";
             return check.refuse("linear.digest", &[], problem);

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use m2t_common::recipe::{Augment, AugmentOn};
-use m2t_common::shard::Shards;
+use m2t_common::shard::{Draws, Shards};
 use m2t_common::{Rank, Step};
+use m2t_data::loader::Known;
 use m2t_data::{Index, Loader, LoaderSettings, ViewFormat};
 
 const BATCH: u32 = 32;
@@ -37,6 +38,8 @@ fn load(folder: &Path, threads: u32, seed: u64) -> f64 {
         pixels: 224,
         format: ViewFormat::default(),
         augment_on: AugmentOn::Cpu,
+        draws: Draws::default(),
+        known: Known::default(),
         n_views: 2,
         first_step: Step(0),
         last_step: u64::MAX,

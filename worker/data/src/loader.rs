@@ -16,6 +16,7 @@
 mod evaluate;
 mod files;
 mod format;
+mod known;
 mod making;
 mod stages;
 mod views;
@@ -28,7 +29,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use m2t_common::recipe::{Augment, AugmentOn};
-use m2t_common::shard::{Sample, Shards};
+use m2t_common::shard::{Draws, Sample, Shards};
 use m2t_common::{Rank, Step};
 
 use crate::decode::DecodeError;
@@ -36,6 +37,7 @@ use crate::index::Index;
 pub use evaluate::{Evaluation, center_views, load_views};
 use files::Files;
 pub use format::{Element, Layout, ViewFormat};
+pub use known::{Known, KnownImages};
 pub use stages::StageTimes;
 pub use views::Views;
 pub use watch::SlowFile;
@@ -53,6 +55,10 @@ pub struct LoaderSettings {
     pub shards: Shards,
     /// The ranks to load for, in the order of a batch.
     pub ranks: Vec<Rank>,
+    /// Whose views an epoch sees.
+    pub draws: Draws,
+    /// Images of which no view is made.
+    pub known: Known,
     /// Views of an image that are made: 1 or 2. Of one, the second holds nothing of meaning.
     pub n_views: usize,
     /// Side of a view.
@@ -98,6 +104,8 @@ pub struct RankViews {
     pub samples: Vec<Sample>,
     /// In the form that [`LoaderSettings::format`] asks for.
     pub views: [Views; 2],
+    /// What is known of them instead; then the views hold nothing of meaning.
+    pub known: Option<KnownImages>,
 }
 
 /// A file that could not be decoded, and the one taken in its place.

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use m2t_common::recipe::{Augment, AugmentOn};
-use m2t_common::shard::{Sample, Shards};
+use m2t_common::shard::{Draws, Sample, Shards};
 use m2t_common::{Rank, Step};
+use m2t_data::loader::Known;
 use m2t_data::{Canvas, Decoder, Image, Index, Loader, LoaderSettings, ViewFormat, ViewKey, ViewParameters};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use zune_jpeg::JpegDecoder;
@@ -84,6 +85,8 @@ fn settings(index: &Arc<Index>, batch: u32) -> LoaderSettings {
         pixels: PIXELS,
         format: ViewFormat::default(),
         augment_on: AugmentOn::Cpu,
+        draws: Draws::default(),
+        known: Known::default(),
         n_views: 2,
         first_step: Step(0),
         last_step: u64::MAX,

@@ -116,6 +116,11 @@ impl FrozenEncoder {
         }
     }
 
+    /// d, and the kind of its features' numbers.
+    pub fn shape(&self) -> (i64, Kind) {
+        (self.network.width(), self.activations)
+    }
+
     /// Features [n, d] of images [n, 3, H, W] of any kind, anywhere.
     pub fn features(&self, images: &Tensor) -> Tensor {
         let images = images.to_device(self.device).to_kind(self.activations);

@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use m2t_common::recipe::{AugmentOn, Dtype, Evaluate, Plan, Recipe};
+use m2t_common::shard::Draws;
 use m2t_common::trainer_link::Start;
 use m2t_common::{Rank, Step};
+use m2t_data::loader::Known;
 use m2t_data::{Batch, Cache, Element, Index, Layout, LoadError, Loader, LoaderSettings, ViewFormat};
 use tch::Device;
 
 use crate::encoder::FrozenEncoder;
 use crate::evaluation::{Exam, held_out_folder};
+use crate::kept_features::KeptFeatures;
 use crate::leave::Leave;
 use crate::membership::Membership;
 use crate::objective::Objective;
@@ -37,9 +40,7 @@ impl Feed {
     /// Starts to load what the ranks need from `first_step` on.
     pub fn start(
         start: &Start,
-        index: Arc<Index>,
-        plan: &Plan,
-        (ranks, first_step): (&[Rank], Step),
+        (index, plan, (ranks, first_step, known)): (Arc<Index>, &Plan, (&[Rank], Step, Known)),
         membership: &Arc<Membership>,
     ) -> Result<Self, Leave> {
         let recipe = &start.recipe;
@@ -63,6 +64,8 @@ impl Feed {
                 },
             },
             read_timeout: recipe.run.read_timeout,
+            draws: recipe.draws(),
+            known,
             n_views: if recipe.training.linear.is_some() { 1 } else { 2 },
         })?;
         let stopper = loader.stopper();
@@ -168,11 +171,13 @@ impl<T> Once<T> {
     }
 }
 
-/// What a process reads once: the data folder's index; where it evaluates, that of the held-out images.
+/// What a process reads once: the data folder's index; where it evaluates, that of the held-out images; where views come again, which
+/// features are kept.
 #[derive(Clone, Default)]
 pub struct Data {
     index: Once<Index>,
     held_out: Once<Index>,
+    kept: Once<KeptFeatures>,
 }
 
 impl Data {
@@ -204,6 +209,26 @@ impl Data {
             Ok(Arc::new(index))
         })?;
         Exam::new(recipe, &*self.index(folder)?, &held_out).map(Some)
+    }
+
+    /// The features that are kept of a frozen encoder, if the recipe has views come again.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn kept_features(
+        &self,
+        start: &Start,
+        objective: &Objective,
+    ) -> anyhow::Result<Option<Arc<KeptFeatures>>> {
+        match objective {
+            Objective::Linear { encoder, .. } if start.recipe.draws() != Draws::default() => {
+                let index = self.index(&start.data)?;
+                let of = (&start.recipe, &*index);
+                let kept = || Ok(Arc::new(KeptFeatures::of(&start.output, of, encoder.shape())));
+                self.kept.get(kept).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// What is trained.

@@ -20,6 +20,7 @@ use crate::donate::{self, Donation};
 use crate::evaluation::Exam;
 use crate::feed::{Data, Feed};
 use crate::group;
+use crate::kept_features::KeptFeatures;
 use crate::leave::Leave;
 use crate::life::Life;
 use crate::membership::Membership;
@@ -52,13 +53,17 @@ pub fn run(life: &mut Life, data: &Data, start: &Start, membership: &Arc<Members
     let donation = first_state(life, start, &ranks, membership)?;
     let first_step = start.start_from.step();
     let exam = prepared(life, data, start, membership)?;
-    let mut feed = Feed::start(start, Arc::clone(&index), &plan, (&ranks, first_step), membership)?;
+    let objective = life.objective.as_ref().context("a generation trains something")?;
+    let kept = data.kept_features(start, objective)?;
+    let known = kept.as_ref().map(KeptFeatures::known).unwrap_or_default();
+    let of_data = (Arc::clone(&index), &plan, (&*ranks, first_step, known));
+    let mut feed = Feed::start(start, of_data, membership)?;
     let group = group::join(start, &*life.link, membership, &life.hardware)?;
     let of = (start, &plan, &*ranks);
     let end = in_group(
         life,
         of,
-        (exam.as_ref(), &index),
+        (exam.as_ref(), &index, kept.as_deref()),
         (donation, &group),
         |training| training.run(&mut feed, membership),
     );
@@ -74,7 +79,7 @@ pub fn run(life: &mut Life, data: &Data, start: &Start, membership: &Arc<Members
 fn in_group(
     life: &mut Life,
     (start, plan, ranks): (&Start, &Plan, &[Rank]),
-    (exam, index): (Option<&Exam>, &Index),
+    (exam, index, kept): (Option<&Exam>, &Index, Option<&KeptFeatures>),
     (donation, group): (Option<Donation>, &Arc<dyn Collective>),
     train: impl FnOnce(&mut Training<'_>) -> Result<End, Leave>,
 ) -> Result<End, Leave> {
@@ -100,6 +105,7 @@ fn in_group(
         writer: &mut life.writer,
         exam,
         index,
+        kept,
     });
     let (state, objective) = trainer.into_parts();
     (life.kept, life.objective) = (Some(state), Some(objective));

@@ -19,6 +19,7 @@ pub mod generation;
 pub mod group;
 pub mod hardware;
 pub mod import;
+pub mod kept_features;
 pub mod knn;
 pub mod leave;
 pub mod life;

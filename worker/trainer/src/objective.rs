@@ -42,6 +42,13 @@ pub enum Images {
         /// The class of each, `[B]`, int64.
         labels: Tensor,
     },
+    /// For a linear head, where the encoder's features are known.
+    Features {
+        /// [B, d], as the encoder gives them.
+        features: Tensor,
+        /// As above.
+        labels: Tensor,
+    },
 }
 
 impl From<Views> for Images {
@@ -56,6 +63,7 @@ impl Images {
         match self {
             Self::Views(views) => views,
             Self::Labelled { images, .. } => std::slice::from_ref(images),
+            Self::Features { .. } => &[],
         }
     }
 }

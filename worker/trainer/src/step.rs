@@ -185,8 +185,12 @@ impl Trainer {
                 self.lane_of_views(network, pending, (seat, rank), (views, at));
             }
             (Objective::Linear { classifier, encoder }, Images::Labelled { images, labels }) => {
-                let labels = &labels.to_device(device);
-                self.lane_of_labelled((classifier, encoder), pending, (seat, rank), (images, labels));
+                let (features, labels) = (encoder.features(images), labels.to_device(device));
+                self.lane_of_features(classifier, pending, (seat, rank), (&features, &labels));
+            }
+            (Objective::Linear { classifier, .. }, Images::Features { features, labels }) => {
+                let (features, labels) = (features.to_device(device), labels.to_device(device));
+                self.lane_of_features(classifier, pending, (seat, rank), (&features, &labels));
             }
             _ => return Err(Broken::OtherImages { rank }),
         }

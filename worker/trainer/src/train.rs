@@ -17,14 +17,16 @@ use tch::{Kind, Tensor};
 
 use crate::augment;
 use crate::checkpoint::{Belonging, Job, Need, Writer};
+use crate::encoder::FrozenEncoder;
 use crate::evaluation::share::Refusal;
 use crate::evaluation::{Exam, Meanwhile, Outcome};
 use crate::feed::Feed;
 use crate::generation::End;
+use crate::kept_features::{KeptFeatures, classes};
 use crate::leave::Leave;
 use crate::link::Link;
 use crate::membership::Membership;
-use crate::objective::Images;
+use crate::objective::{Images, Objective};
 use crate::state::activations;
 use crate::step::{Committed, Trainer};
 
@@ -47,6 +49,8 @@ pub struct Training<'a> {
     pub exam: Option<&'a Exam>,
     /// The data set.
     pub index: &'a Index,
+    /// Features of epochs before, if views come again.
+    pub kept: Option<&'a KeptFeatures>,
 }
 
 impl Training<'_> {
@@ -227,19 +231,45 @@ impl Meanwhile for Rounds<'_> {
 impl Training<'_> {
     /// A batch as tensors, on the CPU or already on the device; what the loader left to do is done there.
     fn images(&self, batch: &Batch) -> Vec<(Rank, Images)> {
-        let is_linear = self.start.recipe.training.linear.is_some();
         let of_rank = |of_rank: &RankViews| {
-            let images = if is_linear {
-                Images::Labelled {
-                    images: self.view(batch, of_rank, 0),
-                    labels: self.labels(batch, of_rank),
+            let images = match (&self.trainer.objective, self.kept) {
+                (Objective::Pretraining(_), _) => {
+                    Images::Views([0, 1].map(|view| self.view(batch, of_rank, view)))
                 }
-            } else {
-                Images::Views([0, 1].map(|view| self.view(batch, of_rank, view)))
+                (Objective::Linear { .. }, None) => Images::Labelled {
+                    images: self.view(batch, of_rank, 0),
+                    labels: classes(&self.classes(batch, of_rank)),
+                },
+                (Objective::Linear { encoder, .. }, Some(kept)) => {
+                    let (features, labels) = self.features(batch, of_rank, (encoder, kept));
+                    Images::Features { features, labels }
+                }
             };
             (of_rank.rank, images)
         };
         batch.ranks.iter().map(of_rank).collect()
+    }
+
+    /// Features [B, d] of a rank's images, and their classes: those that are known, or computed and kept.
+    fn features(
+        &self,
+        batch: &Batch,
+        rank: &RankViews,
+        (encoder, kept): (&FrozenEncoder, &KeptFeatures),
+    ) -> (Tensor, Tensor) {
+        if let Some(known) = &rank.known {
+            return kept.tensors(known);
+        }
+        let features = encoder.features(&self.view(batch, rank, 0));
+        let of_images = self.classes(batch, rank);
+        kept.keep((self.drawn_in(batch), &rank.samples), &features, &of_images);
+        (features, classes(&of_images))
+    }
+
+    /// The epoch whose views a batch has.
+    fn drawn_in(&self, batch: &Batch) -> u64 {
+        let epoch = self.plan.shards.epoch(batch.step);
+        self.start.recipe.draws().of(epoch)
     }
 
     /// One view of a rank's images, [B, 3, H, W].
@@ -260,7 +290,7 @@ impl Training<'_> {
                 let drawn = rank.samples.iter().map(|&sample| {
                     let key = ViewKey {
                         seed: self.plan.shards.seed,
-                        epoch: self.plan.shards.epoch(batch.step),
+                        epoch: self.drawn_in(batch),
                         sample,
                         view,
                     };
@@ -274,16 +304,16 @@ impl Training<'_> {
     }
 
     /// The classes of a rank's images, [B]; of a replaced file that of the one in its place.
-    fn labels(&self, batch: &Batch, rank: &RankViews) -> Tensor {
+    fn classes(&self, batch: &Batch, rank: &RankViews) -> Vec<u32> {
         let shown = |sample: &Sample| {
             let replaced = batch.replaced.iter().find(|file| file.sample == *sample);
             replaced.map_or(*sample, |file| file.by)
         };
-        let labels = rank
+        let classes = rank
             .samples
             .iter()
-            .map(|sample| i64::from(self.index.entry(shown(sample)).class));
-        Tensor::from_slice(&labels.collect::<Vec<_>>())
+            .map(|sample| self.index.entry(shown(sample)).class);
+        classes.collect()
     }
 }
 

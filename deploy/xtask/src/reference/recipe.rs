@@ -77,7 +77,7 @@ pub(super) fn page(root: &Path) -> Result<String> {
     }
     text.push_str(
         "\nA run is `epochs` long, or `steps` (a whole number from 1), which has no default; one of the two is written. The table `[linear]` \
-         (`side`, `digest`, `classes`) and `run.encoder` are filled in by `m2t eval`.\n",
+         (`side`, `digest`, `classes`, and `draws` for `--cache-features`) and `run.encoder` are filled in by `m2t eval`.\n",
     );
     text.push_str(&published()?);
     Ok(text)

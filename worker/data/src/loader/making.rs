@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use m2t_common::Step;
 use m2t_common::shard::Sample;
+use m2t_common::{Rank, Step};
 
+use super::known::KnownImages;
 use super::stages::StageTimes;
 use super::views::Pool;
 use super::{LoadError, LoaderSettings, RankViews, Replacement};
@@ -22,9 +23,10 @@ pub(super) type Parts = [BytesMut; 2];
 #[derive(Debug)]
 pub(super) struct Making {
     pub(super) step: Step,
+    /// The epoch whose views are seen.
     pub(super) epoch: u64,
-    /// Rank by rank.
-    ranks: Vec<Vec<Sample>>,
+    /// Rank by rank; what is known of its images already.
+    ranks: Vec<(Vec<Sample>, Option<KnownImages>)>,
     batch_per_rank: usize,
     /// An image each, rank by rank.
     places: Vec<Place>,
@@ -65,33 +67,43 @@ impl Making {
         let shards = &settings.shards;
         let batch_per_rank = shards.batch_per_rank as usize;
         let view_size = settings.format.view_size(settings.pixels);
-        let samples_of = |rank| shards.samples(step, rank).1;
-        let ranks: Vec<_> = settings.ranks.iter().copied().map(samples_of).collect();
+        let epoch = settings.draws.of(shards.epoch(step));
+        let of_rank = |&rank: &Rank| {
+            let samples = shards.samples(step, rank).1;
+            let known = settings.known.of(epoch, &samples);
+            (samples, known)
+        };
+        let ranks: Vec<_> = settings.ranks.iter().map(of_rank).collect();
         let mut places = Vec::with_capacity(ranks.len() * batch_per_rank);
-        for _ in &ranks {
+        let mut finished = 0;
+        for (_, known) in &ranks {
             let mut wholes = [pool.take(), pool.take()];
             for _ in 0..batch_per_rank {
-                places.push(Place::Waiting(
-                    wholes.each_mut().map(|whole| whole.split_to(view_size)),
-                ));
+                let parts = wholes.each_mut().map(|whole| whole.split_to(view_size));
+                places.push(match known {
+                    Some(_) => Place::Done(parts),
+                    None => Place::Waiting(parts),
+                });
             }
+            finished += known.as_ref().map_or(0, |_| batch_per_rank);
         }
         Self {
             step,
-            epoch: shards.epoch(step),
+            epoch,
             ranks,
             batch_per_rank,
             places,
             claimed: 0,
-            finished: 0,
+            finished,
             replaced: BTreeMap::new(),
             failed: BTreeMap::new(),
             times: StageTimes::default(),
         }
     }
 
-    pub(super) fn n_images(&self) -> usize {
-        self.places.len()
+    /// Images that are to be made.
+    pub(super) fn n_left(&self) -> usize {
+        self.places.len() - self.finished
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -100,8 +112,11 @@ impl Making {
 
     /// The place of the next image nobody works at, and its sample.
     pub(super) fn claim(&mut self) -> Option<(usize, Sample)> {
+        while let Some(Place::Done(_)) = self.places.get(self.claimed) {
+            self.claimed += 1;
+        }
         let place = self.claimed;
-        let samples = self.ranks.get(place / self.batch_per_rank)?;
+        let (samples, _) = self.ranks.get(place / self.batch_per_rank)?;
         self.claimed += 1;
         Some((place, samples[place % self.batch_per_rank]))
     }
@@ -153,9 +168,10 @@ impl Making {
         }
         let ranks = settings.ranks.iter().zip(self.ranks);
         let ranks = ranks.zip(self.places.chunks_exact_mut(self.batch_per_rank));
-        let ranks = ranks.map(|((&rank, samples), places)| RankViews {
+        let ranks = ranks.map(|((&rank, (samples, known)), places)| RankViews {
             rank,
             samples,
+            known,
             views: [0, 1].map(|view| pool.join(places.iter_mut().map(|place| place.part(view)))),
         });
         Ok(Content {

@@ -1,6 +1,7 @@
 //! Order, determinism over thread counts, damaged files, reading errors, panics, and the end.
 
 mod hostile;
+mod known;
 mod packed;
 mod slow;
 
@@ -31,6 +32,8 @@ fn settings(index: Index) -> LoaderSettings {
         pixels: PIXELS,
         format: ViewFormat::default(),
         augment_on: AugmentOn::Cpu,
+        draws: Draws::default(),
+        known: Known::default(),
         n_views: 2,
         first_step: Step(0),
         last_step: 10,

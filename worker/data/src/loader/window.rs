@@ -327,7 +327,7 @@ impl Window {
         let mut n_images = 0;
         while state.batches.len() < room && state.next_step < self.settings.last_step {
             let batch = Making::new(Step(state.next_step), &self.settings, &self.pool);
-            n_images += batch.n_images();
+            n_images += batch.n_left();
             state.batches.push_back(batch);
             state.next_step += 1;
         }

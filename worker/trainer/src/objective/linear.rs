@@ -6,7 +6,6 @@
 use m2t_common::Rank;
 use tch::Tensor;
 
-use crate::encoder::FrozenEncoder;
 use crate::model::classifier::Classifier;
 use crate::model::norm::{FrozenNorm, Moments, Statistics, StudentNorm};
 use crate::pending::{Lane, Pending};
@@ -14,18 +13,18 @@ use crate::state::State;
 use crate::step::Trainer;
 
 impl Trainer {
-    /// Forward and backward of a rank's images. `seat` is its place among the ranks of this device.
-    pub(crate) fn lane_of_labelled(
+    /// Forward and backward of the features [B, d] of a rank's images, which have no gradient. `seat` is its place among the ranks of
+    /// this device.
+    pub(crate) fn lane_of_features(
         &self,
-        (classifier, encoder): (&Classifier, &FrozenEncoder),
+        classifier: &Classifier,
         pending: &mut Pending,
         (seat, rank): (usize, Rank),
-        (images, labels): (&Tensor, &Tensor),
+        (features, labels): (&Tensor, &Tensor),
     ) {
-        let features = encoder.features(images); // [B, d], without gradient
         let running = self.state.history.of(rank).student.copy();
         let mut norm = StudentNorm { running: &running };
-        let logits = classifier.forward(&features, &pending.weights.student, &mut norm); // [B, classes]
+        let logits = classifier.forward(features, &pending.weights.student, &mut norm); // [B, classes]
         let loss = cross_entropy(&logits, labels);
         self.sum_if_last(pending, seat);
         loss.backward();

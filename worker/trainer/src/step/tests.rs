@@ -239,7 +239,7 @@ fn a_step_whose_group_breaks_at_any_operation_never_was() {
 fn views(images: &mut Images) -> &mut Views {
     match images {
         Images::Views(views) => views,
-        Images::Labelled { .. } => panic!("these steps are of pretraining"),
+        Images::Labelled { .. } | Images::Features { .. } => panic!("these steps are of pretraining"),
     }
 }
 
