@@ -6,6 +6,7 @@
 
 mod manifests;
 mod options;
+mod prometheus;
 mod scripts;
 mod tools;
 mod trials;

@@ -15,10 +15,17 @@ const PHONE: (u32, u32) = (390, 844);
 
 /// Two daemons of two devices, held before `step`.
 fn held_at(step: u64) -> Cluster {
-    let mut cluster = Cluster::new(ClusterSettings {
+    held(step, Cluster::new(settings()))
+}
+
+fn settings() -> ClusterSettings {
+    ClusterSettings {
         min_devices: Some(2),
         ..ClusterSettings::fake()
-    });
+    }
+}
+
+fn held(step: u64, mut cluster: Cluster) -> Cluster {
     cluster.control.hold(step);
     cluster.start_coordinator();
     cluster.start_daemon("a", "cpu:2");
@@ -125,6 +132,30 @@ fn without_a_stream_the_page_asks_again_and_again_until_it_has_one() {
     browser.wait_for("#connection", |text| text == "the run has ended");
     cluster.expect_exit(0);
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn beyond_loopback_the_page_is_served_in_tls_and_does_the_same() {
+    let Some(program) = chromium() else { return };
+    let mut cluster = Cluster::new(settings());
+    cluster.serve_page_at("0.0.0.0:0");
+    let cluster = held(13, cluster);
+    let page = cluster.page();
+    let (scheme, port) = page.trim_end_matches('/').rsplit_once(':').unwrap();
+    assert!(scheme.starts_with("https://"), "{page}");
+    let token = std::fs::read_to_string(cluster.token_file("operator")).unwrap();
+    let page = format!("https://127.0.0.1:{port}/#token={}", token.trim());
+    let mut browser = Browser::start(&program, DESK);
+    // Its authority is the coordinator's own, which no browser knows.
+    let refusal = browser.refusal(&page);
+    assert_eq!(refusal.as_deref(), Some("net::ERR_CERT_AUTHORITY_INVALID"));
+    browser.take_any_certificate();
+    browser.open(&page);
+    browser.wait_for("#phase", |text| text == "training");
+    browser.wait_for("#connection", |text| text == "live");
+    browser.click("#order-pause");
+    browser.wait_for("#phase", |text| text == "paused");
+    assert_eq!(cluster.status().unwrap().phase, PhaseName::Paused);
 }
 
 #[test]

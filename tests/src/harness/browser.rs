@@ -128,9 +128,21 @@ impl Browser {
         }
     }
 
+    /// Takes certificates of authorities that it does not know, as a person may.
+    pub fn take_any_certificate(&mut self) {
+        self.call("Security.enable", &json!({}));
+        self.call("Security.setIgnoreCertificateErrors", &json!({ "ignore": true }));
+    }
+
     /// Opens an address.
     pub fn open(&mut self, address: &str) {
-        self.call("Page.navigate", &json!({ "url": address }));
+        assert_eq!(self.refusal(address), None, "{address}");
+    }
+
+    /// Opens an address; why not, in the browser's words.
+    pub fn refusal(&mut self, address: &str) -> Option<String> {
+        let answer = self.call("Page.navigate", &json!({ "url": address }));
+        answer["errorText"].as_str().map(str::to_owned)
     }
 
     /// From now on requests to addresses that match `patterns` fail in the browser.

@@ -151,6 +151,11 @@ impl Cluster {
         self.page.clone().expect("the test started a coordinator")
     }
 
+    /// Has the page served elsewhere than on loopback, at the first start.
+    pub fn serve_page_at(&mut self, address: &str) {
+        self.page = Some(address.to_owned());
+    }
+
     /// Where the page is, for a browser that logs in as an operator on its way.
     pub fn page_of_operator(&self) -> String {
         let token =
