@@ -106,7 +106,7 @@ impl KeptFeatures {
         Known::by(move |epoch, samples| kept.find(epoch, samples))
     }
 
-    /// As a tensor [n, d] and its classes [n], int64.
+    /// As a tensor [n, d] and its classes `[n]`, int64.
     pub fn tensors(&self, known: &KnownImages) -> (Tensor, Tensor) {
         let size = [known.classes.len() as i64, self.width as i64];
         let features = Tensor::from_data_size(&known.features, &size, self.kind);
@@ -249,7 +249,7 @@ impl Inner {
     }
 }
 
-/// Classes as the loss wants them, [n], int64.
+/// Classes as the loss wants them, `[n]`, int64.
 pub(crate) fn classes(classes: &[u32]) -> Tensor {
     Tensor::from_slice(&classes.iter().map(|class| i64::from(*class)).collect::<Vec<_>>())
 }
