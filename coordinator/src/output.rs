@@ -149,14 +149,27 @@ impl Output {
             .cut(|line| train_log::step_of(line).is_some_and(|step| step <= after))
     }
 
-    /// The last step that metrics and log both tell of. What a crash left in half, or in one of the two only, is taken out.
+    /// The last step that metrics and log both tell of. What a crash left in half, or in one of the two only, is taken out; what is left
+    /// where somebody took one of them away stays.
     ///
     /// # Errors
     /// When they cannot be read or written.
     pub(crate) fn last_step(&mut self) -> anyhow::Result<Step> {
         let in_metrics = self.metrics.last(metrics::step_of)?;
         let in_log = self.train_log.last(train_log::step_of)?;
-        let both = in_metrics.min(in_log).unwrap_or_default();
+        let both = match (in_metrics, in_log) {
+            (Some(metrics), Some(log)) => metrics.min(log),
+            // A crash leaves no more than one line too many.
+            (Some(last), None) | (None, Some(last)) if last > Step(1) => {
+                let gone = if in_log.is_none() { TRAIN_LOG } else { METRICS };
+                tracing::warn!(
+                    "{} tells of no step although {last} steps are done; it begins anew there, and an audit will miss what it said.",
+                    self.folder.join(gone).display()
+                );
+                last
+            }
+            _ => Step(0),
+        };
         self.cut_back(both)?;
         Ok(both)
     }

@@ -7,6 +7,7 @@
 
 mod cuts;
 mod deaths;
+mod launch;
 mod weather;
 
 use m2t_common::manifest::Manifest;

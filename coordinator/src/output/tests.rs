@@ -109,6 +109,43 @@ fn a_cut_drops_later_steps_and_torn_lines_and_writing_goes_on() {
 }
 
 #[test]
+fn a_file_that_was_taken_away_does_not_take_the_other_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for gone in [TRAIN_LOG, METRICS] {
+        let mut output = Output::open(folder.path()).unwrap();
+        for i in 1..=9 {
+            output.add_step(&step(i)).unwrap();
+        }
+        drop(output);
+        fs::remove_file(folder.path().join(gone)).unwrap();
+        let mut output = Output::open(folder.path()).unwrap();
+        assert_eq!(output.last_step().unwrap(), Step(9), "without {gone}");
+        output.add_step(&step(10)).unwrap();
+        let n_lines = |file| text(&output, file).lines().count();
+        let left = [METRICS, TRAIN_LOG].map(n_lines);
+        assert_eq!(left, if gone == METRICS { [1, 10] } else { [10, 1] });
+        output.cut_back(Step(0)).unwrap();
+    }
+}
+
+#[test]
+fn a_line_that_a_crash_left_in_one_of_the_two_is_taken_out() {
+    let folder = tempfile::tempdir().unwrap();
+    for n in [1, 4] {
+        let mut output = Output::open(folder.path()).unwrap();
+        for i in 1..n {
+            output.add_step(&step(i)).unwrap();
+        }
+        output.metrics.add(&metrics::line(&step(n)).unwrap()).unwrap();
+        drop(output);
+        let mut output = Output::open(folder.path()).unwrap();
+        assert_eq!(output.last_step().unwrap(), Step(n - 1));
+        assert_eq!(steps(&output), ((1..n).collect(), n as usize - 1));
+        output.cut_back(Step(0)).unwrap();
+    }
+}
+
+#[test]
 fn a_second_coordinator_is_refused_until_the_first_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let first = Output::open(folder.path()).unwrap();
