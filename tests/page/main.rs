@@ -145,10 +145,10 @@ fn beyond_loopback_the_page_is_served_in_tls_and_does_the_same() {
     assert!(scheme.starts_with("https://"), "{page}");
     let token = std::fs::read_to_string(cluster.token_file("operator")).unwrap();
     let page = format!("https://127.0.0.1:{port}/#token={}", token.trim());
-    let mut browser = Browser::start(&program, DESK);
     // Its authority is the coordinator's own, which no browser knows.
-    let refusal = browser.refusal(&page);
+    let refusal = Browser::start(&program, DESK).refusal(&page);
     assert_eq!(refusal.as_deref(), Some("net::ERR_CERT_AUTHORITY_INVALID"));
+    let mut browser = Browser::start(&program, DESK);
     browser.take_any_certificate();
     browser.open(&page);
     browser.wait_for("#phase", |text| text == "training");
