@@ -113,10 +113,14 @@ impl KeptFeatures {
         (features, classes(&known.classes))
     }
 
-    /// Keeps features [n, d] of samples as `epoch` draws them, and their classes. Where they cannot be written, nothing is kept from
-    /// then on.
+    /// Keeps features [n, d] of samples as `epoch` draws them, and their classes, where they are not kept yet. Where they cannot be
+    /// written, nothing is kept from then on.
     pub fn keep(&self, (epoch, samples): (u64, &[Sample]), features: &Tensor, classes: &[u32]) {
         assert_eq!(features.kind(), self.kind, "features are of one kind");
+        let mut inner = self.lock();
+        if matches!(inner.own, Own::GivenUp) {
+            return;
+        }
         let bytes = bytes_of(features);
         let mut records = Vec::with_capacity(samples.len() * self.record());
         for ((sample, class), feature) in samples
@@ -124,6 +128,9 @@ impl KeptFeatures {
             .zip(classes)
             .zip(bytes.chunks_exact(self.feature()))
         {
+            if inner.places.contains_key(&(epoch, *sample)) {
+                continue;
+            }
             let begin = records.len();
             for number in [epoch, sample.0, u64::from(*class)] {
                 records.extend(number.to_le_bytes());
@@ -132,7 +139,6 @@ impl KeptFeatures {
             let check = check(&records[begin..]);
             records.extend(check);
         }
-        let mut inner = self.lock();
         if let Err(error) = self.append(&mut inner, &records) {
             inner.own = Own::GivenUp;
             tracing::warn!(
